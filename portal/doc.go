@@ -1,0 +1,6 @@
+// Package portal is what the business is: clients, products, servers, services, schedules, slots, backups and
+// operations, and the rules over them as pure functions. Values and the present instant go in; a value with
+// its reason comes out, because the page, the log and the mail all need the same sentence.
+//
+// It knows the standard library only: no database, no network, no clock.
+package portal

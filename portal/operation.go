@@ -1,0 +1,235 @@
+package portal
+
+import (
+	"time"
+)
+
+// Kind says what an operation is for.
+type Kind string
+
+// The kinds of operation.
+const (
+	KindBackup  Kind = "backup"         // make a copy, and room for it
+	KindDelete  Kind = "backup_delete"  // remove one copy because a person said so
+	KindProtect Kind = "backup_protect" // protect a copy from removal, or end that
+)
+
+// Exclusive tells whether an operation of the kind locks the machine while it runs or is held.
+func (k Kind) Exclusive() bool { return k == KindBackup }
+
+// State is where an operation stands. Queued holds nothing; the last three are final, and final is final.
+type State string
+
+// The states of an operation.
+const (
+	StateQueued    State = "queued"
+	StateRunning   State = "running"
+	StateHeld      State = "held" // a person has to look
+	StateSucceeded State = "succeeded"
+	StateFailed    State = "failed"
+	StateCancelled State = "cancelled"
+)
+
+// Final tells whether nothing more happens to an operation in this state.
+func (s State) Final() bool {
+	return s == StateSucceeded || s == StateFailed || s == StateCancelled
+}
+
+// Active tells whether an operation in this state holds what it works on.
+func (s State) Active() bool { return s == StateRunning || s == StateHeld }
+
+// The steps, stored by name.
+const (
+	StepPreflight = "preflight" // look, and decide what makes room
+	StepEvict     = "evict"     // remove the copy that makes room, before or after the dump
+	StepDump      = "dump"      // make the archive
+	StepVerify    = "verify"    // see that it is there and whole
+	StepDelete    = "delete"    // remove the copy
+	StepProtect   = "protect"   // set the archive's protection
+)
+
+// Timing says when room is made for a new copy.
+type Timing string
+
+// The timings. TimingUnknown holds until preflight has decided.
+const (
+	TimingUnknown Timing = ""
+	TimingNone    Timing = "none"   // there is a free place
+	TimingBefore  Timing = "before" // remove, then create
+	TimingAfter   Timing = "after"  // create, verify, then remove
+)
+
+// Operation is one durable piece of work on a service. It survives any crash because all that is needed to go
+// on stands in its row, and because a request to Proxmox is sent only after the row says that it will be.
+type Operation struct {
+	ID         int64
+	UID        string
+	Reference  string // short, for people: K7Q-42M
+	ServiceID  int64
+	ServerID   int64
+	Kind       Kind
+	State      State
+	Step       string
+	ScheduleID int64  // with SlotDate: the slot it is for
+	SlotDate   string // "2026-11-20"
+	BackupID   int64
+	VictimID   int64
+	ReplaceID  int64
+	Timing     Timing
+	Evicted    bool
+	Protect    bool
+	Note       string
+	Mode       string
+
+	Node       string // where it works
+	IntentAt   time.Time
+	IntentNode string
+	KnownUPIDs []string // vzdump tasks of this vmid that were there before we asked
+	NoTask     bool     // Proxmox answered OK without a task
+	CleanLooks int      // complete task lists that did not show our request
+	UPID       string
+
+	DumpPlace   string
+	DeletePlace string
+
+	Percent    int
+	DoneBytes  int64
+	TotalBytes int64
+	Rate       int64
+	LogLines   int
+	ProgressAt time.Time
+	WaitsFor   string
+
+	Manual     bool
+	Attempt    int // requests that reached Proxmox and failed, so far
+	Failures   int
+	RunAfter   time.Time
+	StartBy    time.Time
+	GiveUpAt   time.Time
+	WatchUntil time.Time
+
+	Actor       string
+	RetryOf     int64
+	CancelAt    time.Time
+	CancelBy    string
+	CancelSent  bool
+	Reason      string
+	StaffReason string
+	Warning     string
+	CreatedAt   time.Time
+	StartedAt   time.Time
+	EndedAt     time.Time
+	Version     int64
+	Epoch       int64
+}
+
+// Scheduled tells whether the operation is for a slot.
+func (o Operation) Scheduled() bool { return o.SlotDate != "" }
+
+// The limits of waiting.
+const (
+	SettleWindow = 5 * time.Minute  // a request whose answer was lost may still show up for so long
+	StuckAfter   = 2 * time.Hour    // a task whose log does not grow for so long is held
+	GiveUpAfter  = 24 * time.Hour   // bounds every operation
+	WatchFor     = 24 * time.Hour   // an unknown outcome is looked for so much longer
+	LateAfter    = 15 * time.Minute // a slot that starts later than this is late
+	CleanNeeded  = 2                // clean looks before a request counts as never arrived
+	MaxFailures  = 5                // panics in a row before an operation is parked
+)
+
+// TaskSight is what we saw of an operation's task.
+type TaskSight string
+
+// What a task can look like.
+const (
+	TaskNone        TaskSight = ""            // the row names none
+	TaskRunning     TaskSight = "running"     // it works, or waits for a lock of Proxmox
+	TaskEnded       TaskSight = "ended"       // it ended well, as far as its status says
+	TaskRefused     TaskSight = "refused"     // it ended because something was locked: nothing was done
+	TaskFailed      TaskSight = "failed"      // it ended badly
+	TaskLost        TaskSight = "lost"        // Proxmox does not know it any more
+	TaskUnreachable TaskSight = "unreachable" // we could not look
+)
+
+// Sight is one observation of the world for one step.
+type Sight struct {
+	Task       TaskSight
+	Done       bool   // the step's effect is there
+	Grew       bool   // the task's log grew since the last look
+	Found      string // UPID of our request, recognised in the task list
+	Clean      bool   // the look was complete, and showed no trace of our request
+	Repeatable bool   // asking again is harmless: nothing has to settle first
+	NodeDown   bool   // the node we asked can't be looked at
+}
+
+// Do names the one thing to do next.
+type Do string
+
+// The moves.
+const (
+	DoWait   Do = "wait"   // look again later
+	DoNext   Do = "next"   // the step is done
+	DoQueue  Do = "queue"  // back to the queue; nothing was done, no attempt counted
+	DoRetry  Do = "retry"  // count an attempt; again after a pause, or fail
+	DoIntend Do = "intend" // commit the intent, then send the one request
+	DoAdopt  Do = "adopt"  // take over the task that an earlier life of ours started
+	DoForget Do = "forget" // the request never arrived: clear the intent, try again
+	DoAgain  Do = "again"  // Proxmox did nothing (the machine moved): clear the intent, find the node again
+	DoHold   Do = "hold"   // a person has to look
+	DoGiveUp Do = "giveup" // fail with an unknown outcome, release the service, keep watching
+)
+
+// Decide is the engine's table. The first row that matches wins:
+//
+//	the row says          | the world shows                         | move
+//	UPID                  | task running                            | wait; without progress for 2 h hold
+//	anything              | the effect is there                     | next
+//	UPID                  | task refused                            | queue
+//	UPID                  | task failed, without effect, or unknown | retry
+//	UPID                  | can't look                              | wait, until give-up
+//	no intent             | anything                                | intend
+//	intent, OK, no task   | –                                       | again
+//	intent                | our request is in the task list         | adopt
+//	intent, repeatable    | a clean look shows no effect            | forget
+//	intent within settle  | nothing found                           | wait
+//	intent older          | two clean looks show nothing            | forget
+//	intent older          | no clean look                           | wait; at give-up fail and keep watching
+//
+// seen.Done must never be set from a call's answer, only from looking again.
+func Decide(o Operation, seen Sight, now time.Time) Do {
+	late := !now.Before(o.GiveUpAt)
+	switch {
+	case o.UPID != "" && seen.Task == TaskRunning:
+		if !seen.Grew && now.Sub(o.ProgressAt) >= StuckAfter {
+			return DoHold
+		}
+		return DoWait
+	case seen.Done:
+		return DoNext
+	case o.UPID != "" && seen.Task == TaskRefused:
+		return DoQueue
+	case o.UPID != "" && seen.Task == TaskUnreachable:
+		if late {
+			return DoGiveUp
+		}
+		return DoWait
+	case o.UPID != "":
+		return DoRetry
+	case o.IntentAt.IsZero():
+		return DoIntend
+	case o.NoTask:
+		return DoAgain
+	case seen.Found != "":
+		return DoAdopt
+	case seen.Repeatable && seen.Clean:
+		return DoForget
+	case now.Sub(o.IntentAt) < SettleWindow:
+		return DoWait
+	case seen.Clean && o.CleanLooks+1 >= CleanNeeded:
+		return DoForget
+	case late:
+		return DoGiveUp
+	default:
+		return DoWait
+	}
+}

@@ -1,0 +1,231 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"stowage/portal"
+)
+
+const serviceColumns = `s.id, s.uid, s.client_id, s.product_id, s.server_id, s.vmid, s.name, s.brand, s.state, s.quota, s.mode,
+	s.machine_uuid, s.machine_made, s.machine_macs, s.node, s.status, s.lock, s.lock_since, s.uptime, s.hardware, s.seen_at, s.config_at`
+
+func scanService(s scanner) (v portal.Service, err error) {
+	var quota, lockSince, seen, config sql.NullInt64
+	var uptime int64
+	var hardware string
+	err = s.Scan(&v.ID, &v.UID, &v.ClientID, &v.ProductID, &v.ServerID, &v.VMID, &v.Name, &v.Brand, &v.State, &quota, &v.Mode,
+		&v.Identity.UUID, &v.Identity.Made, &v.Identity.MACs, &v.Node, &v.Status, &v.Lock, &lockSince, &uptime, &hardware, &seen, &config)
+	if err != nil {
+		return v, err
+	}
+	if quota.Valid {
+		q := int(quota.Int64)
+		v.Quota = &q
+	}
+	v.LockSince, v.SeenAt, v.ConfigAt = at(lockSince), at(seen), at(config)
+	v.Uptime = time.Duration(uptime) * time.Second
+	return v, json.Unmarshal([]byte(hardware), &v.Hardware)
+}
+
+// AddService adopts an existing machine: nothing on it changes. The service must carry the identity and the
+// node that were read from Proxmox.
+func (db *DB) AddService(ctx context.Context, actor string, s portal.Service, zone string) (portal.Service, error) {
+	name, err := portal.CleanName("name", s.Name)
+	if err != nil {
+		return s, err
+	}
+	if s.Identity.UUID == "" && (s.Identity.Made == 0 || s.Identity.MACs == "") {
+		return s, portal.Invalid("vmid", "The machine can't be told from others: its config has neither an smbios1 uuid nor a creation time with a network card.")
+	}
+	if _, err := portal.Zone(zone); err != nil {
+		return s, err
+	}
+	s.Name, s.UID, s.State = name, db.UID(), portal.ServiceActive
+	err = db.update(ctx, "add service", func(t *tx) error {
+		s.ID, err = t.insert(`INSERT INTO services (uid, client_id, product_id, server_id, vmid, name, brand, state, quota, mode,
+				machine_uuid, machine_made, machine_macs, node, status, hardware, seen_at, config_at, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
+			s.UID, s.ClientID, s.ProductID, s.ServerID, s.VMID, s.Name, s.Brand, s.State, s.Quota, s.Mode,
+			strings.ToLower(s.Identity.UUID), s.Identity.Made, s.Identity.MACs, s.Node, s.Status, tojson(s.Hardware), t.now.Unix(), t.now.Unix(), t.now.Unix())
+		if unique(err, "services.server_id") {
+			return portal.Invalid("vmid", "Machine %d on that server belongs to a service already.", s.VMID)
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec(`INSERT INTO schedules (uid, service_id, zone, days, planned, saved_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+			db.UID(), s.ID, zone, tojson(portal.Schedule{}.Days), t.now.Unix(), t.now.Unix()); err != nil {
+			return err
+		}
+		t.touch(s.ID)
+		return t.audit(Entry{Actor: actor, Action: "service.add", Entity: "service", EntityUID: s.UID, ServiceID: s.ID,
+			After: tojson(map[string]any{"name": s.Name, "vmid": s.VMID, "server": s.ServerID, "product": s.ProductID, "client": s.ClientID})})
+	})
+	return s, err
+}
+
+// ClientService gives a client's service by uid. A foreign one and a missing one are the same not-found.
+func (db *DB) ClientService(ctx context.Context, clientID int64, uid string) (portal.Service, error) {
+	v, err := scanService(db.read.QueryRowContext(ctx,
+		`SELECT `+serviceColumns+` FROM services s WHERE s.client_id = $1 AND s.uid = $2 AND s.state <> 'terminated'`, clientID, uid))
+	return v, missing(err)
+}
+
+// ServiceByUID gives any service by uid: for staff and commands, never for a client's page.
+func (db *DB) ServiceByUID(ctx context.Context, uid string) (portal.Service, error) {
+	v, err := scanService(db.read.QueryRowContext(ctx, `SELECT `+serviceColumns+` FROM services s WHERE s.uid = $1`, uid))
+	return v, missing(err)
+}
+
+// Service gives any service by id: for jobs.
+func (db *DB) Service(ctx context.Context, id int64) (portal.Service, error) {
+	return service(ctx, db.read, id)
+}
+
+func service(ctx context.Context, q querier, id int64) (portal.Service, error) {
+	v, err := scanService(q.QueryRowContext(ctx, `SELECT `+serviceColumns+` FROM services s WHERE s.id = $1`, id))
+	return v, missing(err)
+}
+
+// ServicesOn gives the services of a server that have or should have a machine.
+func (db *DB) ServicesOn(ctx context.Context, serverID int64) ([]portal.Service, error) {
+	return collect(ctx, db.read, scanService,
+		`SELECT `+serviceColumns+` FROM services s WHERE s.server_id = $1 AND s.state <> 'terminated' ORDER BY s.vmid`, serverID)
+}
+
+// Sighting is how a machine was seen just now.
+type Sighting struct {
+	ServiceID int64
+	Node      string
+	Status    string
+	Lock      string
+	Uptime    time.Duration
+}
+
+// SaveSightings keeps how machines were seen, and touches the pages of those that look different now.
+func (db *DB) SaveSightings(ctx context.Context, seen []Sighting) error {
+	if len(seen) == 0 {
+		return nil
+	}
+	return db.update(ctx, "save sightings", func(t *tx) error {
+		for _, s := range seen {
+			if err := t.sighting(s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (t *tx) sighting(s Sighting) error {
+	var changed bool
+	err := t.QueryRowContext(t.ctx, `SELECT node <> $1 OR status <> $2 OR lock <> $3 FROM services WHERE id = $4`,
+		s.Node, s.Status, s.Lock, s.ServiceID).Scan(&changed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(`UPDATE services SET node = $1, status = $2, uptime = $3, seen_at = $4, unseen = 0, unseen_since = NULL,
+			lock_since = CASE WHEN $5 = '' THEN NULL WHEN lock = $5 THEN lock_since ELSE $4 END, lock = $5,
+			state = CASE WHEN state = 'machine_gone' THEN 'active' ELSE state END
+		WHERE id = $6`, s.Node, s.Status, int64(s.Uptime/time.Second), t.now.Unix(), s.Lock, s.ServiceID)
+	if changed {
+		t.touch(s.ServiceID)
+	}
+	return err
+}
+
+// unseenNeeded is how many complete inventories in a row must lack a machine, over at least unseenFor, before
+// its service is called machine_gone.
+const (
+	unseenNeeded = 3
+	unseenFor    = 10 * time.Minute
+)
+
+// SaveUnseen counts that complete inventories of a server lacked these machines, and calls those gone that
+// were lacking often and long enough.
+func (db *DB) SaveUnseen(ctx context.Context, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	return db.update(ctx, "save unseen", func(t *tx) error {
+		for _, id := range ids {
+			if _, err := t.exec(`UPDATE services SET unseen = unseen + 1, unseen_since = COALESCE(unseen_since, $1) WHERE id = $2 AND state IN ('active', 'suspended')`,
+				t.now.Unix(), id); err != nil {
+				return err
+			}
+			var uid string
+			err := t.QueryRowContext(t.ctx, `SELECT uid FROM services WHERE id = $1 AND state IN ('active', 'suspended') AND unseen >= $2 AND unseen_since <= $3`,
+				id, unseenNeeded, t.now.Add(-unseenFor).Unix()).Scan(&uid)
+			if errors.Is(err, sql.ErrNoRows) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := t.serviceState(id, uid, portal.ServiceMachineGone, "engine", "not in three complete inventories"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// SetServiceState changes what a service is to the business, and says why.
+func (db *DB) SetServiceState(ctx context.Context, actor string, s portal.Service, state portal.ServiceState, why string) error {
+	return db.update(ctx, "set service state", func(t *tx) error { return t.serviceState(s.ID, s.UID, state, actor, why) })
+}
+
+func (t *tx) serviceState(id int64, uid string, state portal.ServiceState, actor, why string) error {
+	var before string
+	if err := t.QueryRowContext(t.ctx, `SELECT state FROM services WHERE id = $1`, id).Scan(&before); err != nil {
+		return missing(err)
+	}
+	if before == string(state) {
+		return nil
+	}
+	if _, err := t.exec(`UPDATE services SET state = $1 WHERE id = $2`, state, id); err != nil {
+		return err
+	}
+	t.touch(id)
+	if err := t.audit(Entry{Actor: actor, Action: "service.state", Entity: "service", EntityUID: uid, ServiceID: id, Before: before, After: string(state) + ": " + why}); err != nil {
+		return err
+	}
+	if state == portal.ServiceMachineGone || state == portal.ServiceMachineReplaced {
+		return t.post(Message{Channel: "staff", ServiceID: id, Topic: "service." + string(state), Payload: map[string]any{"service": uid, "why": why}})
+	}
+	return nil
+}
+
+// SaveConfig keeps what a machine's config says of its hardware.
+func (db *DB) SaveConfig(ctx context.Context, serviceID int64, h portal.Hardware) error {
+	return db.update(ctx, "save config", func(t *tx) error {
+		_, err := t.exec(`UPDATE services SET hardware = $1, config_at = $2 WHERE id = $3`, tojson(h), t.now.Unix(), serviceID)
+		return err
+	})
+}
+
+// StaleConfigs gives active services whose machine's config was last read before an instant, oldest first.
+func (db *DB) StaleConfigs(ctx context.Context, before time.Time, limit int) ([]portal.Service, error) {
+	return collect(ctx, db.read, scanService, `SELECT `+serviceColumns+` FROM services s JOIN servers v ON v.id = s.server_id
+		WHERE s.state IN ('active', 'suspended') AND s.config_at < $1 AND s.node <> '' AND v.unreachable_since IS NULL ORDER BY s.config_at LIMIT $2`, before.Unix(), limit)
+}
+
+// WantedStorages gives the names of the storages of a server that hold or get archives of services.
+func (db *DB) WantedStorages(ctx context.Context, serverID int64) (map[string]bool, error) {
+	names, err := collect(ctx, db.read, func(s scanner) (v string, err error) { return v, s.Scan(&v) },
+		`SELECT DISTINCT p.storage FROM services s JOIN products p ON p.id = s.product_id WHERE s.server_id = $1 AND s.state <> 'terminated'
+		UNION SELECT DISTINCT storage FROM backups WHERE server_id = $1 AND service_id IS NOT NULL AND removed_at IS NULL`, serverID)
+	out := make(map[string]bool, len(names))
+	for _, n := range names {
+		out[n] = true
+	}
+	return out, err
+}
