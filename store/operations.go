@@ -181,6 +181,7 @@ type TaskLog struct {
 type Changes struct {
 	Steps      []StepNote
 	Backup     *portal.Backup // inserted when its ID is 0, and then named by the operation
+	NoteDue    bool           // a note that the copy has is to be written to its archive
 	RemovedID  int64          // a copy that is no more
 	RemovedHow string
 	Protected  *bool  // what is now seen of the operation's copy
@@ -204,6 +205,11 @@ func (db *DB) Save(ctx context.Context, name string, op *portal.Operation, c Cha
 			}
 			if next.BackupID == 0 {
 				next.BackupID = c.Backup.ID
+			}
+		}
+		if c.NoteDue && c.Backup != nil {
+			if _, err := t.exec(`UPDATE backups SET note_due = $1 WHERE id = $2 AND note <> ''`, t.now.Unix(), c.Backup.ID); err != nil {
+				return err
 			}
 		}
 		if err := t.saveOperation(&next, op.Version); err != nil {
@@ -425,4 +431,12 @@ func (db *DB) EndWatch(ctx context.Context, op portal.Operation) error {
 		}
 		return t.removeBackup(op.BackupID, op.ID, "never made")
 	})
+}
+
+// ServiceOperations gives the operations of a service before the id before (0 = the newest), newest first.
+func (db *DB) ServiceOperations(ctx context.Context, serviceID, before int64, limit int) ([]portal.Operation, error) {
+	if before == 0 {
+		before = 1 << 62
+	}
+	return operations(ctx, db.read, `WHERE o.service_id = $1 AND o.id < $2 ORDER BY o.id DESC LIMIT $3`, serviceID, before, limit)
 }

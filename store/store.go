@@ -159,6 +159,9 @@ func (db *DB) update(ctx context.Context, name string, fn func(*tx) error) error
 
 // explain gives an error of the database with the name of what was tried, and a full disk a sentence for people.
 func explain(name string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var known *portal.Error
 	if errors.As(err, &known) {
 		return err

@@ -1,0 +1,381 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"stowage/portal"
+	"stowage/pve"
+	"stowage/store"
+)
+
+// evictStep removes the copy that makes room, before the dump or after it. The victim is chosen from a listing
+// made in the very turn that sends the deletion.
+var evictStep = step{look: lookEvict, intend: intendEvict, send: sendRemoval, next: afterEvict, failed: evictFailed}
+
+// afterTries is how often the removal after a good backup is tried before it is left to the next slot.
+const afterTries = 3
+
+func lookEvict(t *turn) (seen portal.Sight, err error) {
+	if t.op.VictimID == 0 {
+		return seen, t.chooseVictim()
+	}
+	return lookVictim(t, t.op.VictimID)
+}
+
+// lookVictim observes a removal that was asked for. Asking again is harmless, so nothing has to settle.
+func lookVictim(t *turn, id int64) (seen portal.Sight, err error) {
+	if seen.Task, seen.Grew, err = t.lookTask(); err != nil || seen.Task == portal.TaskRunning || seen.Task == portal.TaskUnreachable {
+		return seen, err
+	}
+	b, ok := t.copyRow(id)
+	if !ok {
+		seen.Done = true // its row says removed
+		return seen, nil
+	}
+	gone, clean, err := t.lookRemoval(b)
+	if err != nil {
+		return seen, err
+	}
+	seen.Done = gone && clean
+	seen.Clean, seen.Repeatable = clean, true
+	if !clean && seen.Task != portal.TaskNone {
+		seen.Task = portal.TaskUnreachable // no verdict without authority: look again later
+	}
+	return seen, nil
+}
+
+// chooseVictim asks the rules which copy goes, on a listing made just now. It ends the step where none has to,
+// or waits where none may.
+func (t *turn) chooseVictim() error {
+	node := t.op.Node
+	row, err := t.place(node, t.sit.Product.Storage)
+	if err != nil {
+		return err
+	}
+	seen, _, err := t.list(row, node)
+	if err != nil {
+		return err
+	}
+	if !seen.Authoritative {
+		return t.evictLater("listing without authority: " + seen.Doubt)
+	}
+	byHand := t.op.ReplaceID != 0 && t.op.Timing == portal.TimingAfter
+	if !byHand {
+		if why, err := t.guard(row); err != nil {
+			return err
+		} else if why != "" {
+			return t.evictLater(why)
+		}
+	}
+	copies := t.asMine()
+	quota := t.sit.Service.QuotaIn(t.sit.Product)
+	var e portal.Eviction
+	if t.op.Timing == portal.TimingAfter {
+		made, ok := t.copyRow(t.op.BackupID)
+		if !ok {
+			return t.succeedWithWarning("the new copy's row is gone")
+		}
+		chosen := ""
+		if t.op.ReplaceID != 0 {
+			if b, ok := t.copyRow(t.op.ReplaceID); ok {
+				chosen = b.UID
+			} else {
+				return t.succeed(nil) // the customer's choice is gone already
+			}
+		}
+		limit := max(quota, len(portal.Counted(copies))-1)
+		if t.op.Manual {
+			limit = len(portal.Counted(copies)) // a manual backup removes nothing that wasn't chosen
+		}
+		e = portal.EvictAfterBackup(copies, limit, made.UID, chosen)
+		if e.Victim == nil && e.Why == portal.WhyInUse {
+			return t.succeedWithWarning(e.Reason)
+		}
+		if e.Victim == nil {
+			return t.succeed(nil)
+		}
+	} else {
+		e = portal.Evict(copies, quota, t.sit.Product.Policy, t.now)
+		if e.Skip || e.Victim == nil || e.Timing != portal.TimingBefore {
+			// The world changed since preflight: look at it as a whole again.
+			t.op.Step, t.op.RunAfter = portal.StepPreflight, t.now
+			t.op.State = portal.StateRunning
+			return t.restart()
+		}
+	}
+	t.victim = e.Victim
+	return nil
+}
+
+// restart goes back to preflight within the same run.
+func (t *turn) restart() error {
+	err := t.save("restart")
+	if err == nil {
+		err = errRestarted
+	}
+	return err
+}
+
+// errRestarted says that look has saved a move of its own and the turn is over.
+var errRestarted = errors.New("jobs: the turn is over")
+
+// evictLater waits with a deletion that may not be made now: before the dump the whole operation goes back to the
+// queue; after it the machine is not held up for long.
+func (t *turn) evictLater(why string) error {
+	if t.op.Timing == portal.TimingBefore {
+		return t.over(t.later("there is no free place, and nothing is removed by itself right now", why, time.Minute))
+	}
+	t.op.Attempt++
+	if t.op.Attempt >= afterTries {
+		return t.succeedWithWarning(why)
+	}
+	t.op.RunAfter, t.op.StaffReason = t.now.Add(time.Minute), why
+	return t.over(t.save("evict later"))
+}
+
+// over tells take that the turn is over where err is nil.
+func (t *turn) over(err error) error {
+	if err == nil {
+		return errRestarted
+	}
+	return err
+}
+
+func intendEvict(t *turn) error {
+	if t.victim == nil && t.op.VictimID != 0 {
+		return t.again()
+	}
+	if t.victim == nil {
+		return fmt.Errorf("no victim chosen")
+	}
+	b, ok := t.copyRow(t.victim.ID)
+	if !ok {
+		return fmt.Errorf("the victim %s has no row", t.victim.UID)
+	}
+	t.op.VictimID = b.ID
+	return t.intendRemoval(b, "evict", "Makes room: removes the backup of "+t.when(b)+".")
+}
+
+// again prepares to send a removal once more, on the condition that its victim may still go.
+func (t *turn) again() error {
+	b, ok := t.copyRow(t.op.VictimID)
+	if !ok || b.Protected || b.PinnedBy != "" && b.PinnedBy != t.op.UID {
+		t.op.VictimID = 0
+		return t.save("choose again")
+	}
+	if newest := portal.Newest(t.asMine()); t.op.Timing == portal.TimingBefore && (newest == nil || newest.ID == b.ID) {
+		t.op.VictimID = 0
+		return t.save("choose again")
+	}
+	return t.intendRemoval(b, "evict", "Asks again for the removal.")
+}
+
+// intendRemoval writes down which archive is about to be deleted, and takes the storage's one place for it.
+func (t *turn) intendRemoval(b portal.Backup, action, text string) error {
+	t.op.IntentNode, t.op.DeletePlace = t.askNode(b), b.Node+"/"+b.Storage
+	t.changes.Audit = append(t.changes.Audit, store.Entry{Actor: "engine", Action: "pve.delete", Entity: "backup", EntityUID: b.UID, ServiceID: t.op.ServiceID, Before: b.Volid, After: action + " by " + t.op.UID})
+	t.note("begun", text, b.Volid)
+	return nil
+}
+
+// sendRemoval deletes the archive that the intent names.
+func sendRemoval(t *turn) (string, error) {
+	id := t.op.VictimID
+	if t.op.Kind == portal.KindDelete {
+		id = t.op.BackupID
+	}
+	b, err := t.e.db.Backup(t, id)
+	if err != nil {
+		return "", err
+	}
+	upid, err := t.link.client.DeleteArchive(t, t.op.IntentNode, b.Storage, b.Volid)
+	return upid.String(), err
+}
+
+func afterEvict(t *turn) error {
+	how := "evicted"
+	if t.op.ReplaceID == t.op.VictimID {
+		how = "by client"
+	}
+	t.changes.RemovedID, t.changes.RemovedHow = t.op.VictimID, how
+	t.op.Evicted, t.op.DeletePlace = true, ""
+	if b, ok := t.copyRow(t.op.VictimID); ok {
+		t.note("done", "Removed the backup of "+t.when(b)+".", b.Volid)
+	}
+	if t.op.Timing == portal.TimingAfter {
+		return t.succeed(nil)
+	}
+	if !t.op.CancelAt.IsZero() {
+		return t.cancelled()
+	}
+	t.op.Step, t.op.RunAfter = portal.StepDump, t.now
+	return t.save("evicted")
+}
+
+// evictFailed decides what a removal that failed means: before the dump a failed attempt, after it a few more
+// tries and then a warning, because the new copy is there.
+func evictFailed(t *turn) error {
+	t.op.DeletePlace, t.op.VictimID = "", 0
+	if t.op.Timing == portal.TimingBefore {
+		return t.attemptFailed("The oldest backup could not be removed to make room.")
+	}
+	t.op.Attempt++
+	if t.op.Attempt >= afterTries {
+		return t.succeedWithWarning(t.failure)
+	}
+	t.op.RunAfter = t.now.Add(30 * time.Second)
+	t.note("retry", "The oldest backup could not be removed yet; it is tried again.", t.failure)
+	return t.save("evict again")
+}
+
+// succeedWithWarning ends a backup well whose removal did not work: the next slot mends it.
+func (t *turn) succeedWithWarning(why string) error {
+	t.op.Warning = "The new backup is made; the one that was to be removed for it is still there."
+	t.note("note", t.op.Warning, why)
+	t.tell("staff", "backup.not_evicted", why)
+	t.clearRequest()
+	return t.succeed(nil)
+}
+
+// when names a copy by its time in the schedule's zone.
+func (t *turn) when(b portal.Backup) string {
+	at := b.StartedAt
+	if t.sit.Location != nil {
+		at = at.In(t.sit.Location)
+	}
+	return at.Format("Mon 2 Jan 15:04")
+}
+
+// brake stops automatic deletions on a storage where they are far more than usual.
+func (e *Engine) brake(t *turn, row store.StorageRow) (string, error) {
+	last, err := e.db.DeletionsSince(t, row.ServerID, row.Name, t.now.Add(-time.Hour))
+	if err != nil {
+		return "", err
+	}
+	usual, err := e.db.UsualDeletions(t, row.ServerID, row.Name, t.now)
+	if err != nil {
+		return "", err
+	}
+	if !portal.Brake(last+1, usual) {
+		return "", nil
+	}
+	why := fmt.Sprintf("%d automatic deletions within an hour, %d are usual", last, usual)
+	return "the brake: " + why, e.db.SetBrake(t, "engine", row.Storage, true, why)
+}
+
+// deleteStep removes one copy because a person said so.
+var deleteStep = step{
+	look: func(t *turn) (portal.Sight, error) {
+		if t.op.IntentAt.IsZero() && t.op.UPID == "" {
+			return lookBeforeDelete(t)
+		}
+		return lookVictim(t, t.op.BackupID)
+	},
+	intend: func(t *turn) error {
+		b, ok := t.copyRow(t.op.BackupID)
+		if !ok {
+			return fmt.Errorf("the copy has no row")
+		}
+		return t.intendRemoval(b, "removed by "+t.op.Actor, "Removes the backup of "+t.when(b)+".")
+	},
+	send: sendRemoval,
+	next: func(t *turn) error {
+		how := "by client"
+		if len(t.op.Actor) > 6 && t.op.Actor[:6] == "staff:" {
+			how = "by staff"
+		}
+		t.changes.RemovedID, t.changes.RemovedHow = t.op.BackupID, how
+		return t.end(portal.StateSucceeded, "The backup is removed.", "", portal.SlotDone)
+	},
+	failed: func(t *turn) error {
+		t.op.DeletePlace = ""
+		t.op.Attempt++
+		if t.op.Attempt >= 5 || pve.Protected == reasonIn(t.failure) {
+			return t.fail("The backup could not be removed. It is still there.", t.failure)
+		}
+		return t.requeue("The backup could not be removed yet; it is tried again.", t.failure, time.Duration(t.op.Attempt)*time.Minute, false)
+	},
+}
+
+// lookBeforeDelete sees that the copy may go: listed, unprotected, and of a storage that is there.
+func lookBeforeDelete(t *turn) (seen portal.Sight, err error) {
+	b, ok := t.copyRow(t.op.BackupID)
+	if !ok {
+		return seen, t.over(t.end(portal.StateSucceeded, "The backup was gone already.", "no row", portal.SlotDone))
+	}
+	row, err := t.place(b.Node, b.Storage)
+	if err != nil {
+		return seen, err
+	}
+	listed, archives, err := t.list(row, t.askNode(b))
+	if err != nil {
+		return seen, err
+	}
+	i := slices.IndexFunc(archives, func(a store.Archive) bool { return a.Volid == b.Volid })
+	switch {
+	case i < 0 && listed.Authoritative:
+		seen.Done = true
+	case i < 0:
+		return seen, fmt.Errorf("the listing has no authority: %s", listed.Doubt)
+	case archives[i].Protected:
+		return seen, t.over(t.fail("The backup is protected, so it was not removed.", "protected on the storage"))
+	}
+	return seen, nil
+}
+
+// protectStep sets or ends an archive's protection. Proxmox gives no task for it; what the listing shows decides.
+var protectStep = step{
+	look: func(t *turn) (seen portal.Sight, err error) {
+		b, ok := t.copyRow(t.op.BackupID)
+		if !ok {
+			return seen, t.over(t.fail("The backup is gone.", "no row"))
+		}
+		row, err := t.place(b.Node, b.Storage)
+		if err != nil {
+			return seen, err
+		}
+		_, archives, err := t.list(row, t.askNode(b))
+		if err != nil {
+			return seen, err
+		}
+		i := slices.IndexFunc(archives, func(a store.Archive) bool { return a.Volid == b.Volid })
+		if i < 0 {
+			return seen, t.over(t.fail("The backup is not on its storage any more.", "not listed"))
+		}
+		seen.Done = archives[i].Protected == t.op.Protect
+		seen.Clean, seen.Repeatable = true, true
+		return seen, nil
+	},
+	intend: func(t *turn) error {
+		b, _ := t.copyRow(t.op.BackupID)
+		t.op.IntentNode = t.askNode(b)
+		t.changes.Audit = append(t.changes.Audit, store.Entry{Actor: "engine", Action: "pve.protect", Entity: "backup", EntityUID: b.UID, ServiceID: t.op.ServiceID, After: fmt.Sprint(t.op.Protect)})
+		t.note("begun", "Changes the protection of the backup.", b.Volid)
+		return nil
+	},
+	send: func(t *turn) (string, error) {
+		b, err := t.e.db.Backup(t, t.op.BackupID)
+		if err != nil {
+			return "", err
+		}
+		return "", t.link.client.SetArchiveProtected(t, t.op.IntentNode, b.Storage, b.Volid, t.op.Protect)
+	},
+	next: func(t *turn) error {
+		t.changes.Protected = &t.op.Protect
+		text := "The backup is protected."
+		if !t.op.Protect {
+			text = "The backup is no longer protected."
+		}
+		return t.end(portal.StateSucceeded, text, "", portal.SlotDone)
+	},
+	failed: func(t *turn) error {
+		t.op.Attempt++
+		if t.op.Attempt >= 3 {
+			return t.fail("The protection of the backup could not be changed.", t.failure)
+		}
+		return t.requeue("The protection could not be changed yet; it is tried again.", t.failure, 30*time.Second, false)
+	},
+}

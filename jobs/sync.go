@@ -1,0 +1,324 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"stowage/portal"
+	"stowage/pve"
+	"stowage/store"
+)
+
+// Sync looks at every server: where machines are, what they do, which nodes and storages there are. One that
+// can't be reached is noted as such; the others go on.
+func (e *Engine) Sync(ctx context.Context) error {
+	servers, err := e.db.Servers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		l, err := e.link(ctx, s.ID)
+		if err == nil {
+			err = e.syncServer(ctx, l)
+		}
+		if err != nil {
+			e.log.WarnContext(ctx, "server can't be looked at", "server_id", s.UID, "error", err)
+		}
+	}
+	return nil
+}
+
+// syncServer takes one complete look at a server.
+func (e *Engine) syncServer(ctx context.Context, l *link) error {
+	resources, err := l.client.Resources(ctx)
+	if err != nil {
+		return errors.Join(err, e.db.SaveUnreachable(ctx, l.server.ID, troubleText(err)))
+	}
+	in := store.Inventory{ServerID: l.server.ID}
+	if l.release.Release == "" {
+		if l.release, err = l.client.Version(ctx); err != nil {
+			return errors.Join(err, e.db.SaveUnreachable(ctx, l.server.ID, troubleText(err)))
+		}
+	}
+	in.Release = l.release.Release
+	in.Skew, _ = l.client.Skew()
+	foreign, err := e.foreignDumps(ctx, l)
+	if err != nil {
+		return errors.Join(err, e.db.SaveUnreachable(ctx, l.server.ID, troubleText(err)))
+	}
+	complete := len(resources.Nodes) > 0
+	for _, n := range resources.Nodes {
+		online := n.Status == "online"
+		complete = complete && online
+		in.Nodes = append(in.Nodes, portal.Node{Name: n.Node, Online: online, ForeignDump: foreign[n.Node]})
+	}
+	in.Storages = archiveStorages(resources.Storages)
+	services, err := e.db.ServicesOn(ctx, l.server.ID)
+	if err != nil {
+		return err
+	}
+	guests := make(map[int]pve.GuestResource, len(resources.Guests))
+	for _, g := range resources.Guests {
+		if g.Type == "qemu" {
+			guests[g.VMID] = g
+		}
+	}
+	var unseen []int64
+	for _, s := range services {
+		g, ok := guests[s.VMID]
+		if !ok {
+			unseen = append(unseen, s.ID)
+			continue
+		}
+		if s.State == portal.ServiceMachineGone && !e.sameMachine(ctx, l, s, g) {
+			continue
+		}
+		status := g.Status
+		if status == "" || status == "unknown" {
+			status = "unknown"
+		}
+		in.Sightings = append(in.Sightings, store.Sighting{ServiceID: s.ID, Node: g.Node, Status: status, Lock: g.Lock, Uptime: g.Uptime})
+	}
+	if err := e.db.SaveInventory(ctx, in); err != nil {
+		return err
+	}
+	if len(unseen) == 0 || !complete {
+		return nil
+	}
+	rights, err := e.permissions(ctx, l)
+	if err != nil {
+		return err
+	}
+	var gone []int64
+	for _, s := range services {
+		for _, id := range unseen {
+			if s.ID == id && rights.Has(fmt.Sprintf("/vms/%d", s.VMID), "VM.Audit") {
+				gone = append(gone, id)
+			}
+		}
+	}
+	return e.db.SaveUnseen(ctx, gone)
+}
+
+// archiveStorages gives the storages that take archives. A shared one is listed once for every node; it is active
+// where any node can use it.
+func archiveStorages(seen []pve.StorageResource) []portal.Storage {
+	var out []portal.Storage
+	shared := map[string]int{}
+	for _, s := range seen {
+		if !slices.Contains(s.Content, "backup") {
+			continue
+		}
+		row := portal.Storage{Node: s.Node, Name: s.Storage, Type: s.Type, Content: strings.Join(s.Content, ","), Shared: s.Shared,
+			Active: s.Status == "available", Total: s.Total, Used: s.Used}
+		if !s.Shared {
+			out = append(out, row)
+			continue
+		}
+		row.Node = ""
+		if i, ok := shared[s.Storage]; !ok {
+			shared[s.Storage] = len(out)
+			out = append(out, row)
+		} else if row.Active && !out[i].Active {
+			out[i] = row
+		}
+	}
+	return out
+}
+
+// sameMachine tells whether a machine that has come back is the service's own.
+func (e *Engine) sameMachine(ctx context.Context, l *link, s portal.Service, g pve.GuestResource) bool {
+	config, err := l.client.GuestConfig(ctx, g.Node, s.VMID)
+	return err == nil && s.Identity.Same(identityOf(config))
+}
+
+// foreignDumps gives, by node, a vzdump that runs there and isn't ours.
+func (e *Engine) foreignDumps(ctx context.Context, l *link) (map[string]string, error) {
+	tasks, err := l.client.ClusterTasks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := e.db.OurUPIDs(ctx, l.server.ID)
+	if err != nil {
+		return nil, err
+	}
+	foreign := map[string]string{}
+	for _, t := range tasks {
+		if t.Running && t.Type == "vzdump" && !ours[t.UPID.String()] && t.Owner != l.server.TokenID {
+			foreign[t.Node] = t.UPID.String()
+		}
+	}
+	return foreign, nil
+}
+
+// troubleText says exactly, for staff, why a server can't be looked at and what mends it.
+func troubleText(err error) string {
+	switch {
+	case errors.Is(err, pve.ErrCertificate):
+		return "The certificate is not the one that was pinned. If it was renewed, compare it on the host and pin the new fingerprint. (" + err.Error() + ")"
+	case pve.ReasonOf(err) == pve.Auth:
+		return "The API token was not accepted: revoked, expired, or its secret was changed. Make a new one and set it here. (" + err.Error() + ")"
+	case pve.ReasonOf(err) == pve.Permission:
+		return "The API token lacks a privilege. Check the server to see which. (" + err.Error() + ")"
+	default:
+		return err.Error()
+	}
+}
+
+// Watch looks at the machines that somebody has open, so that their pages are right within two seconds.
+func (e *Engine) Watch(ctx context.Context) error {
+	for _, id := range e.db.Watched() {
+		s, err := e.db.Service(ctx, id)
+		if err != nil {
+			continue
+		}
+		l, err := e.link(ctx, s.ServerID)
+		if err != nil {
+			return err
+		}
+		status, err := l.client.GuestStatus(ctx, s.Node, s.VMID)
+		if err != nil {
+			continue // the next Sync says what is wrong
+		}
+		if err := e.db.SaveSightings(ctx, []store.Sighting{{ServiceID: id, Node: s.Node, Status: coarse(status), Lock: status.Lock, Uptime: status.Uptime}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listing reads the archives of one machine (vmid 0: of all) on a storage, with what is seen of the storage
+// around it.
+func (e *Engine) listing(ctx context.Context, l *link, row store.StorageRow, node string, vmid int) (store.Listing, error) {
+	out := store.Listing{ServerID: row.ServerID, Node: row.Node, Storage: row.Name, VMID: vmid}
+	out.At = e.now()
+	before, err := l.client.StorageStatus(ctx, node, row.Name)
+	if err != nil {
+		return out, err
+	}
+	rights, err := e.permissions(ctx, l)
+	if err != nil {
+		return out, err
+	}
+	archives, err := l.client.Archives(ctx, node, row.Name, vmid)
+	if err != nil {
+		return out, err
+	}
+	after, err := l.client.StorageStatus(ctx, node, row.Name)
+	if err != nil {
+		return out, err
+	}
+	out.Answered = true
+	out.ActiveBefore, out.TotalBefore = before.Active, before.Total
+	out.ActiveAfter, out.TotalAfter = after.Active, after.Total
+	out.RightsSeen = rights.Has("/storage/"+row.Name, "Datastore.Audit") || rights.Has("/storage/"+row.Name, "Datastore.AllocateSpace")
+	guest := "/vms"
+	if vmid != 0 {
+		guest = "/vms/" + strconv.Itoa(vmid)
+	}
+	out.RightsSeen = out.RightsSeen && rights.Has(guest, "VM.Backup")
+	for _, a := range archives {
+		out.Archives = append(out.Archives, store.Archive{Volid: a.Volid, VMID: a.VMID, CTime: a.CTime, Size: a.Size, FirstLine: a.NotesLine,
+			Protected: a.Protected, Verification: a.Verification, Encrypted: a.Encrypted})
+	}
+	return out, nil
+}
+
+// SyncArchives lists every storage that archives go to, and keeps what that proves. A storage that can't be read
+// proves nothing.
+func (e *Engine) SyncArchives(ctx context.Context) error {
+	servers, err := e.db.Servers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		l, err := e.link(ctx, s.ID)
+		if err != nil {
+			return err
+		}
+		if err := e.syncServerArchives(ctx, l); err != nil {
+			e.log.WarnContext(ctx, "archives can't be listed", "server_id", s.UID, "error", err)
+		}
+	}
+	return e.db.Recovered(ctx)
+}
+
+func (e *Engine) syncServerArchives(ctx context.Context, l *link) error {
+	wanted, err := e.db.WantedStorages(ctx, l.server.ID)
+	if err != nil {
+		return err
+	}
+	rows, err := e.db.Storages(ctx, l.server.ID)
+	if err != nil {
+		return err
+	}
+	nodes, err := e.db.Nodes(ctx, l.server.ID)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, row := range rows {
+		if !wanted[row.Name] {
+			continue
+		}
+		node := row.Node
+		for _, n := range nodes {
+			if node == "" && n.Online {
+				node = n.Name
+			}
+		}
+		if node == "" {
+			continue
+		}
+		listing, err := e.listing(ctx, l, row, node, 0)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		seen, err := e.db.SaveListing(ctx, listing)
+		if err != nil {
+			return err
+		}
+		if seen.Doubt != "" {
+			e.log.WarnContext(ctx, "a listing proves nothing or not all", "server_id", l.server.UID, "storage", row.Place(), "doubt", seen.Doubt)
+		}
+	}
+	return failed
+}
+
+// CheckConfigs reads the configs of machines that weren't read for an hour: their hardware, and whether they are
+// still the machines of their services.
+func (e *Engine) CheckConfigs(ctx context.Context, limit int) error {
+	stale, err := e.db.StaleConfigs(ctx, e.now().Add(-time.Hour), limit)
+	if err != nil {
+		return err
+	}
+	for _, s := range stale {
+		l, err := e.link(ctx, s.ServerID)
+		if err != nil {
+			return err
+		}
+		config, err := l.client.GuestConfig(ctx, s.Node, s.VMID)
+		if err != nil {
+			continue // Sync says what is wrong; gone is believed from whole inventories only
+		}
+		if config.Stump() || s.Identity.Same(identityOf(config)) {
+			if err := e.db.SaveConfig(ctx, s.ID, hardwareOf(config)); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := e.db.SetServiceState(ctx, "engine", s, portal.ServiceMachineReplaced, "its config has uuid "+config.UUID); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,390 @@
+package jobs
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"stowage/portal"
+	"stowage/pve"
+	"stowage/store"
+)
+
+// step is one change to the outside world. look observes it, intend prepares the row for the one request, send
+// sends it, next goes on when the effect is there, and failed decides what a failed attempt means.
+type step struct {
+	look   func(*turn) (portal.Sight, error)
+	intend func(*turn) error
+	send   func(*turn) (string, error) // UPID, or "" where Proxmox gives none
+	next   func(*turn) error
+	failed func(*turn) error
+}
+
+// steps lists what each kind of operation does, by the name that is stored. Preflight is no change and has a
+// turn of its own.
+var steps map[portal.Kind]map[string]step
+
+func init() {
+	steps = map[portal.Kind]map[string]step{
+		portal.KindBackup:  {portal.StepEvict: evictStep, portal.StepDump: dumpStep},
+		portal.KindDelete:  {portal.StepDelete: deleteStep},
+		portal.KindProtect: {portal.StepProtect: protectStep},
+	}
+}
+
+// turn is one turn at one operation: the row, what is known of its service, and what will be saved with it.
+type turn struct {
+	context.Context
+	e       *Engine
+	op      portal.Operation
+	sit     portal.Situation
+	link    *link
+	now     time.Time
+	changes store.Changes
+
+	taskExit string         // of the operation's task, once it has ended
+	taskLog  []pve.LogLine  // its whole log
+	parsed   pve.VzdumpLog  // what the log of a vzdump says
+	failure  string         // why the attempt failed, exact
+	archive  *store.Archive // the archive that the dump made
+	victim   *portal.Copy   // chosen by look for intend
+}
+
+func (e *Engine) begin(ctx context.Context, op portal.Operation) (*turn, error) {
+	sit, err := e.db.Situation(ctx, op.ServiceID)
+	if err != nil {
+		return nil, err
+	}
+	l, err := e.link(ctx, op.ServerID)
+	if err != nil {
+		return nil, err
+	}
+	return &turn{Context: ctx, e: e, op: op, sit: sit, link: l, now: e.now()}, nil
+}
+
+// take makes the turn.
+func (t *turn) take() error {
+	if t.op.Step == portal.StepPreflight {
+		return t.preflight()
+	}
+	s, ok := steps[t.op.Kind][t.op.Step]
+	if !ok {
+		return t.hold("The portal met a step that it does not know.", fmt.Sprintf("unknown step %q: written by a newer version?", t.op.Step))
+	}
+	if !t.op.CancelAt.IsZero() {
+		if done, err := t.cancel(); done || err != nil {
+			return err
+		}
+	}
+	seen, err := s.look(t)
+	if errors.Is(err, errRestarted) {
+		return nil // look has made a move of its own
+	}
+	if t.op.State.Final() || t.op.State == portal.StateQueued {
+		return err
+	}
+	if err != nil {
+		return t.cannotLook(err)
+	}
+	do := portal.Decide(t.op, seen, t.now)
+	switch do {
+	case portal.DoWait:
+		return t.wait(seen)
+	case portal.DoNext:
+		t.keepLog()
+		t.clearRequest()
+		return s.next(t)
+	case portal.DoQueue:
+		t.keepLog()
+		return t.back(s, "Your host was busy with this machine; it is tried again.", "refused: "+t.failure)
+	case portal.DoRetry:
+		t.keepLog()
+		t.clearRequest()
+		return s.failed(t)
+	case portal.DoIntend:
+		return t.request(s)
+	case portal.DoAdopt:
+		return t.adopt(seen.Found)
+	case portal.DoForget:
+		return t.forget(s)
+	case portal.DoAgain:
+		t.clearRequest()
+		return t.requeue("The machine moved to another host; it is followed.", "POST vzdump answered OK without a task", 5*time.Second, true)
+	case portal.DoHold:
+		return t.hold("This takes much longer than usual. Our team has been told and looks at it.", "no line in the task's log for "+portal.Duration(portal.StuckAfter))
+	case portal.DoGiveUp:
+		return t.giveUp()
+	}
+	return fmt.Errorf("no such move: %s", do)
+}
+
+// request commits the intent, sends the one request, and commits what the answer said.
+func (t *turn) request(s step) error {
+	if !t.now.Before(t.op.GiveUpAt) {
+		t.failure = "past its time before anything was sent"
+		return t.fail("It could not be done in time.", t.failure)
+	}
+	if err := s.intend(t); err != nil || t.op.State != portal.StateRunning {
+		return err
+	}
+	t.op.IntentAt, t.op.UPID, t.op.NoTask, t.op.CleanLooks = t.now, "", false, 0
+	t.op.RunAfter = t.now
+	if err := t.save("intent"); err != nil {
+		if store.Taken(err) {
+			return t.e.postpone(t.Context, t.op.ID, 10*time.Second)
+		}
+		return err
+	}
+	upid, err := s.send(t)
+	switch {
+	case err == nil:
+		t.op.UPID, t.op.ProgressAt = upid, t.now
+		t.op.RunAfter = t.now.Add(t.pace())
+	case errors.Is(err, pve.ErrNothingStarted):
+		t.op.NoTask, t.op.RunAfter = true, t.now
+	case pve.ClassOf(err) == pve.Refused || pve.ClassOf(err) == pve.Gone || pve.ClassOf(err) == pve.Unreachable:
+		// Proxmox said no, or the request never left: nothing happened.
+		t.failure = err.Error()
+		t.clearRequest()
+		if reason := pve.ReasonOf(err); reason == pve.Locked || reason == pve.LockFile || pve.ClassOf(err) == pve.Unreachable {
+			return t.back(s, "Your host could not take the request; it is tried again.", t.failure)
+		}
+		return s.failed(t)
+	default:
+		// The answer is lost: the intent stays, and the next turns look for its effect.
+		t.note("note", "The answer of your host was lost; we look whether it began.", err.Error())
+		t.op.RunAfter = t.now.Add(2 * time.Second)
+	}
+	return t.save("answer")
+}
+
+// wait saves progress and says when to look again.
+func (t *turn) wait(seen portal.Sight) error {
+	if seen.Clean {
+		t.op.CleanLooks++
+	}
+	if seen.Grew {
+		t.op.ProgressAt = t.now
+	}
+	t.op.RunAfter = t.now.Add(t.pace())
+	return t.save("progress")
+}
+
+// pace is how soon to look again: every second while somebody watches.
+func (t *turn) pace() time.Duration {
+	if t.e.db.IsWatched(t.op.ServiceID) {
+		return time.Second
+	}
+	return 10 * time.Second
+}
+
+// refusedPause is how long work that was refused waits before it asks again.
+const refusedPause = time.Minute
+
+// back puts work that was refused back into the queue. A backup that is made already doesn't go back: only its
+// clearing-up failed.
+func (t *turn) back(s step, text, staff string) error {
+	if t.dumped() {
+		t.clearRequest()
+		t.failure = staff
+		return s.failed(t)
+	}
+	return t.requeue(text, staff, refusedPause, false)
+}
+
+// dumped tells whether the copy is made, and only room is to be made after it.
+func (t *turn) dumped() bool {
+	return t.op.Kind == portal.KindBackup && t.op.Step == portal.StepEvict && t.op.Timing == portal.TimingAfter
+}
+
+// adopt takes over the task that an earlier life of ours started.
+func (t *turn) adopt(upid string) error {
+	t.op.UPID, t.op.ProgressAt, t.op.RunAfter = upid, t.now, t.now
+	t.note("note", "The portal was interrupted and has found its work again.", "adopted "+upid)
+	return t.save("adopt")
+}
+
+// forget clears the intent of a request that never arrived.
+func (t *turn) forget(s step) error {
+	t.failure = "the request never arrived"
+	t.clearRequest()
+	t.note("retry", "The request did not reach your host; it is sent again.", t.failure)
+	return s.failed(t)
+}
+
+// clearRequest forgets the request that was under way: it is over, whichever way.
+func (t *turn) clearRequest() {
+	t.op.IntentAt, t.op.IntentNode, t.op.KnownUPIDs, t.op.NoTask = time.Time{}, "", nil, false
+	t.op.CleanLooks, t.op.UPID = 0, ""
+}
+
+// cannotLook waits where the world could not be looked at, and gives up at the end of its time.
+func (t *turn) cannotLook(err error) error {
+	if errors.Is(err, store.ErrStale) || t.Err() != nil {
+		return err
+	}
+	if pve.ClassOf(err) == "" && portal.CodeOf(err) == "" {
+		t.e.log.ErrorContext(t, "look failed", "operation_id", t.op.ID, "error", err)
+	}
+	t.op.StaffReason = err.Error()
+	if !t.now.Before(t.op.GiveUpAt) {
+		if t.op.IntentAt.IsZero() {
+			return t.fail("Your host could not be reached in time.", err.Error())
+		}
+		return t.giveUp()
+	}
+	t.op.WaitsFor = "we can't reach your host"
+	t.op.RunAfter = t.now.Add(max(t.pace(), 5*time.Second))
+	return t.save("cannot look")
+}
+
+// requeue puts the operation back: nothing was done, it holds nothing, and it starts over with preflight.
+func (t *turn) requeue(text, staff string, after time.Duration, quiet bool) error {
+	t.clearRequest()
+	t.op.State, t.op.DumpPlace, t.op.DeletePlace = portal.StateQueued, "", ""
+	t.op.RunAfter, t.op.StaffReason = t.now.Add(after), staff
+	t.op.Percent, t.op.DoneBytes, t.op.TotalBytes, t.op.Rate, t.op.LogLines = 0, 0, 0, 0, 0
+	if t.op.Kind == portal.KindBackup {
+		t.op.Step = portal.StepPreflight
+	}
+	t.op.VictimID = 0
+	if !t.op.CancelAt.IsZero() {
+		return t.cancelled()
+	}
+	what := "waits"
+	if quiet {
+		what = "note"
+	}
+	t.note(what, text, staff)
+	return t.save("requeue")
+}
+
+// hold stops until a person has looked.
+func (t *turn) hold(text, staff string) error {
+	t.op.State, t.op.Reason, t.op.StaffReason = portal.StateHeld, text, staff
+	t.note("failed", text, staff)
+	t.tell("staff", "operation.held", staff)
+	return t.save("hold")
+}
+
+// fail ends the operation badly. What is unharmed is said with it.
+func (t *turn) fail(text, staff string) error {
+	if t.dumped() {
+		return t.succeedWithWarning(staff)
+	}
+	return t.end(portal.StateFailed, text, staff, portal.SlotFailed)
+}
+
+// giveUp ends an operation whose request may still show an effect; what appears within a day is adopted.
+func (t *turn) giveUp() error {
+	if t.dumped() {
+		return t.succeedWithWarning("gave up: " + t.op.StaffReason)
+	}
+	t.op.WatchUntil = t.now.Add(portal.WatchFor)
+	return t.end(portal.StateFailed, "Your host could not be reached, so we don't know how it ended. If the backup appears, you will find it in the list.", "gave up with an open intent: "+t.op.StaffReason, portal.SlotFailed)
+}
+
+// end writes the final state with all that belongs to it, in one transaction.
+func (t *turn) end(state portal.State, text, staff string, slot portal.SlotStatus) error {
+	t.op.State, t.op.Reason, t.op.StaffReason = state, text, staff
+	t.op.EndedAt, t.op.DumpPlace, t.op.DeletePlace, t.op.WaitsFor = t.now, "", "", ""
+	t.changes.SlotState = string(slot)
+	if t.changes.SlotReason == "" {
+		t.changes.SlotReason = text
+	}
+	what := "done"
+	if state != portal.StateSucceeded {
+		what = "failed"
+	}
+	t.note(what, text, staff)
+	t.changes.Audit = append(t.changes.Audit, store.Entry{Actor: "engine", Action: string(t.op.Kind) + "." + string(state), Entity: "operation",
+		EntityUID: t.op.UID, ServiceID: t.op.ServiceID, After: staff})
+	if state == portal.StateFailed {
+		t.tell("mail", string(t.op.Kind)+".failed", text)
+		t.tell("staff", string(t.op.Kind)+".failed", staff)
+	}
+	if t.changes.Backup == nil {
+		if err := t.closeRunningRow(); err != nil {
+			return err
+		}
+	}
+	return t.save("end")
+}
+
+// closeRunningRow ends the row of a copy that was being made and of which nothing came.
+func (t *turn) closeRunningRow() error {
+	if t.op.Kind != portal.KindBackup || t.op.BackupID == 0 {
+		return nil
+	}
+	b, err := t.e.db.Backup(t, t.op.BackupID)
+	if err != nil || b.Class != portal.ClassRunning {
+		return err
+	}
+	b.Class, b.EndedAt, b.Reason = portal.ClassFailed, t.now, t.op.Reason
+	t.changes.Backup = &b
+	if t.op.WatchUntil.IsZero() && b.Volid == "" {
+		t.changes.RemovedID, t.changes.RemovedHow = b.ID, "never made"
+	}
+	return nil
+}
+
+// note adds a line to the operation's story.
+func (t *turn) note(what, text, staff string) {
+	t.changes.Steps = append(t.changes.Steps, store.StepNote{At: t.now, Step: t.op.Step, What: what, Text: text, Staff: staff})
+}
+
+// tell puts a message into the outbox with the next save.
+func (t *turn) tell(channel, topic, text string) {
+	t.changes.Messages = append(t.changes.Messages, store.Message{Channel: channel, ServiceID: t.op.ServiceID, Topic: topic, Payload: map[string]any{
+		"service": t.sit.Service.UID, "name": t.sit.Service.Name, "operation": t.op.UID, "reference": t.op.Reference, "slot": t.op.SlotDate, "text": text,
+	}})
+}
+
+// save writes the move and begins a new set of changes.
+func (t *turn) save(name string) error {
+	err := t.e.db.Save(t.Context, string(t.op.Kind)+" "+name, &t.op, t.changes)
+	if err == nil {
+		t.changes = store.Changes{}
+	}
+	return err
+}
+
+// postpone lets an operation wait a little, whose place was taken by another.
+func (e *Engine) postpone(ctx context.Context, id int64, d time.Duration) error {
+	op, err := e.db.Operation(ctx, id)
+	if err != nil {
+		return err
+	}
+	op.RunAfter = e.now().Add(d)
+	return e.db.Save(ctx, "postpone", &op, store.Changes{})
+}
+
+// keepLog keeps the log of the task that has ended.
+func (t *turn) keepLog() {
+	if t.op.UPID == "" || t.taskExit == "" {
+		return
+	}
+	var text []byte
+	for _, l := range t.taskLog {
+		text = append(append(text, l.Text...), '\n')
+	}
+	t.changes.TaskLog = &store.TaskLog{UPID: t.op.UPID, Exit: t.taskExit, Log: string(text)}
+}
+
+func sameEndpoint(a, b portal.Server) bool {
+	return a.TokenID == b.TokenID && a.CA == b.CA && slices.Equal(a.Endpoints, b.Endpoints) && slices.Equal(a.Fingerprints, b.Fingerprints)
+}
+
+func caPool(pem string) (*x509.CertPool, error) {
+	if pem == "" {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(pem)) {
+		return nil, portal.Invalid("ca-file", "The CA file holds no certificate.")
+	}
+	return pool, nil
+}

@@ -1,0 +1,239 @@
+package pvesim
+
+import (
+	"cmp"
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// guest is a machine with what it lives through.
+type guest struct {
+	Guest
+	PID       int    // of its QEMU
+	Up        int64  // unix milliseconds since when it runs
+	Prelaunch bool   // its QEMU was started for a backup alone
+	Leftover  int64  // until when QEMU goes on with the backup of a dead worker
+	Made      int64  // unix milliseconds of its creation
+	Changes   []life // its statuses, the newest last
+}
+
+// life is what a machine was from a moment on.
+type life struct {
+	At     int64
+	Status string
+	Up     int64
+}
+
+var errUnknownNode = errors.New("unknown node")
+
+func (s *Sim) addGuest(in Guest, at int64) error {
+	if s.node(in.Node) == nil {
+		return fmt.Errorf("pvesim: machine %d: %w %q", in.VMID, errUnknownNode, in.Node)
+	}
+	if s.guests[in.VMID] != nil {
+		return fmt.Errorf("pvesim: machine %d twice", in.VMID)
+	}
+	g := &guest{Guest: in, Made: at}
+	r := s.random("guest", strconv.Itoa(in.VMID))
+	if g.UUID == "" {
+		g.UUID = uuid(r)
+	}
+	if g.Config == nil {
+		g.Config = map[string]string{}
+	}
+	if g.Config["vmgenid"] == "" {
+		g.Config["vmgenid"] = uuid(r)
+	}
+	perStorage := map[string]int{}
+	for i := range g.Disks {
+		d := &g.Disks[i]
+		if s.storage(d.Storage) == nil {
+			return fmt.Errorf("pvesim: machine %d: unknown storage %q", in.VMID, d.Storage)
+		}
+		if d.Volume == "" {
+			d.Volume = fmt.Sprintf("%d/vm-%d-disk-%d.qcow2", g.VMID, g.VMID, perStorage[d.Storage])
+		}
+		perStorage[d.Storage]++
+	}
+	if g.Running {
+		g.PID, g.Up = 2000+int(r.Uint64()%15000), at
+	}
+	s.guests[g.VMID] = g
+	s.st.Guests = append(s.st.Guests, g)
+	s.images = nil
+	g.lived(at)
+	return nil
+}
+
+// lived notes a change of status for pvestatd to tell later.
+func (g *guest) lived(at int64) {
+	now := life{at, g.qmp(), g.Up}
+	if n := len(g.Changes); n > 0 && g.Changes[n-1].Status == now.Status {
+		return
+	}
+	g.Changes = append(g.Changes, now)
+	if n := len(g.Changes); n > 64 {
+		g.Changes = slices.Clone(g.Changes[n-32:])
+	}
+}
+
+// was is the machine's status at a moment.
+func (g *guest) was(at int64) life {
+	for _, l := range slices.Backward(g.Changes) {
+		if l.At <= at {
+			return l
+		}
+	}
+	return life{Status: "stopped"}
+}
+
+// qmp is what QEMU says: stopped, running, paused, prelaunch.
+func (g *guest) qmp() string {
+	switch {
+	case !g.Running:
+		return "stopped"
+	case g.Prelaunch:
+		return "prelaunch"
+	case g.Paused:
+		return "paused"
+	}
+	return "running"
+}
+
+func (s *Sim) setRunning(g *guest, at int64, on bool) {
+	if on && !g.Running {
+		r := s.random("start", fmt.Sprint(g.VMID, at))
+		g.PID, g.Up = 2000+int(r.Uint64()%60000), at
+	}
+	if !on {
+		g.PID, g.Up, g.Paused, g.Prelaunch = 0, 0, false, false
+	}
+	g.Running = on
+	g.lived(at)
+}
+
+func (g *guest) created() int64 { return g.Made }
+
+func (g *guest) memory() int64 {
+	return int64(cmp.Or(g.Memory, 128)) * mib
+}
+
+func (g *guest) cpus() int {
+	sockets, _ := strconv.Atoi(g.Config["sockets"])
+	return max(sockets, 1) * cmp.Or(g.Cores, 1)
+}
+
+func (g *guest) name() string {
+	return cmp.Or(g.Name, fmt.Sprintf("VM %d", g.VMID))
+}
+
+// sorted are the disks by key.
+func (g *guest) sorted() []Disk {
+	out := slices.Clone(g.Disks)
+	slices.SortFunc(out, func(a, b Disk) int { return strings.Compare(a.Key, b.Key) })
+	return out
+}
+
+// boot is the size of the disk that it boots from.
+func (g *guest) boot() int64 {
+	order, _ := strings.CutPrefix(g.Config["boot"], "order=")
+	for key := range strings.SplitSeq(order, ";") {
+		for _, d := range g.Disks {
+			if d.Key == key {
+				return d.Size
+			}
+		}
+	}
+	if len(g.Disks) > 0 {
+		return g.sorted()[0].Size
+	}
+	return 0
+}
+
+func (d Disk) volid(vmid int) string {
+	return d.Storage + ":" + cmp.Or(d.Volume, fmt.Sprintf("%d/vm-%d-disk-0.qcow2", vmid, vmid))
+}
+
+// sizeText is a size as the config has it.
+func (d Disk) sizeText() string {
+	switch {
+	case d.SizeText != "":
+		return d.SizeText
+	case d.Size%gib == 0:
+		return fmt.Sprintf("%dG", d.Size/gib)
+	case d.Size%mib == 0:
+		return fmt.Sprintf("%dM", d.Size/mib)
+	case d.Size%kib == 0:
+		return fmt.Sprintf("%dK", d.Size/kib)
+	}
+	return strconv.FormatInt(d.Size, 10)
+}
+
+func (d Disk) line(vmid int) string {
+	out := d.volid(vmid)
+	if d.NoBackup {
+		out += ",backup=0"
+	}
+	if d.Options != "" {
+		out += "," + d.Options
+	}
+	return out + ",size=" + d.sizeText()
+}
+
+// config is the whole configuration by key, without the lock.
+func (g *guest) config() map[string]string {
+	out := maps.Clone(g.Config)
+	out["memory"] = strconv.FormatInt(g.memory()/mib, 10)
+	out["cores"] = strconv.Itoa(cmp.Or(g.Cores, 1))
+	out["smbios1"] = "uuid=" + g.UUID
+	for k, v := range map[string]string{"name": g.Name, "agent": g.Agent, "tags": g.Tags} {
+		if v != "" {
+			out[k] = v
+		}
+	}
+	for _, d := range g.Disks {
+		out[d.Key] = d.line(g.VMID)
+	}
+	return out
+}
+
+// archived is the configuration as an archive holds it.
+func (g *guest) archived() string {
+	var b strings.Builder
+	c := g.config()
+	for _, k := range slices.Sorted(maps.Keys(c)) {
+		fmt.Fprintf(&b, "%s: %s\n", k, c[k])
+	}
+	for _, d := range g.sorted() {
+		if !d.NoBackup {
+			volid := d.volid(g.VMID)
+			fmt.Fprintf(&b, "#qmdump#map:%s:drive-%s:%s:%s:\n", d.Key, d.Key, d.Storage, volid[strings.LastIndex(volid, ".")+1:])
+		}
+	}
+	return b.String()
+}
+
+// digest changes with every change of the configuration, the lock too.
+func (g *guest) digest() string {
+	c := g.config()
+	if g.Lock != "" {
+		c["lock"] = g.Lock
+	}
+	h := sha1.New()
+	for _, k := range slices.Sorted(maps.Keys(c)) {
+		fmt.Fprintf(h, "%s: %s\n", k, c[k])
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
+}
+
+// numeric are the config keys that the API gives as numbers; memory is not
+// among them.
+var numeric = []string{
+	"acpi", "autostart", "balloon", "cores", "cpuunits", "freeze", "kvm", "localtime", "migrate_downtime",
+	"numa", "onboot", "protection", "reboot", "shares", "smp", "sockets", "tablet", "tdf", "template", "vcpus",
+}

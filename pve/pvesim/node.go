@@ -1,0 +1,86 @@
+package pvesim
+
+import "cmp"
+
+func (n Node) cpus() int     { return cmp.Or(n.CPUs, 8) }
+func (n Node) memory() int64 { return cmp.Or(n.Memory, 64*gib) }
+
+// getNodes is GET /nodes: everybody sees that a node is there, its figures
+// need Sys.Audit.
+func getNodes(s *Sim, c *call) answer {
+	out := []map[string]any{}
+	for _, n := range s.st.World.Nodes {
+		e := s.nodeEntry(n, c)
+		e["ssl_fingerprint"] = n.Fingerprint
+		out = append(out, e)
+	}
+	return ok(out)
+}
+
+// nodeEntry is a node as the cluster sees it: offline at once when it is cut
+// off, unknown when its pvestatd has been silent for too long.
+func (s *Sim) nodeEntry(n Node, c *call) map[string]any {
+	e := map[string]any{"id": "node/" + n.Name, "type": "node", "node": n.Name, "status": "online"}
+	told, counts := s.lastTold(n.Name, c.at)
+	switch {
+	case n.Offline || s.cutOff(n.Name):
+		e["status"] = "offline"
+	case !counts:
+		e["status"] = "unknown"
+		return e
+	}
+	e["level"] = ""
+	if e["status"] == "offline" || !s.may(c.who, "/nodes/"+n.Name, "Sys.Audit") {
+		return e
+	}
+	mem, cpu := s.busy(n, told)
+	e["maxcpu"], e["maxmem"], e["maxdisk"] = n.cpus(), n.memory(), int64(rootTotal)
+	e["cpu"], e["mem"], e["disk"] = cpu, mem, int64(rootUsed)
+	e["uptime"] = (told - s.st.Boots[n.Name]) / 1000
+	return e
+}
+
+// busy is a node's use of memory and processors.
+func (s *Sim) busy(n Node, at int64) (mem int64, cpu float64) {
+	mem, cpu = 2*gib, 0.01
+	for _, g := range s.guests {
+		if g.Node == n.Name && g.Running {
+			u := g.usage(at)
+			mem += u.mem
+			cpu += u.cpu * float64(g.cpus()) / float64(n.cpus())
+		}
+	}
+	return min(mem, n.memory()), min(cpu, 1)
+}
+
+func getNodeStatus(s *Sim, c *call) answer {
+	n := *s.node(c.node)
+	mem, cpu := s.busy(n, c.at)
+	memory := map[string]any{"total": n.memory(), "used": mem, "free": n.memory() - mem}
+	cpuinfo := map[string]any{
+		"cpus": n.cpus(), "cores": n.cpus(), "sockets": 1, "model": "Simulated CPU", "mhz": "2600.000",
+		"flags": "fpu sse2 aes avx2 hypervisor", "hvm": "1", "user_hz": 100,
+	}
+	if s.release.nine {
+		memory["available"] = n.memory() - mem
+		cpuinfo["vendor"], cpuinfo["family"] = "AuthenticAMD", "25"
+	}
+	return ok(map[string]any{
+		"uptime": (c.at - s.st.Boots[n.Name]) / 1000, "cpu": cpu, "wait": 0, "idle": 0,
+		"loadavg": []string{"0.20", "0.15", "0.10"}, "memory": memory, "cpuinfo": cpuinfo,
+		"swap":           map[string]any{"total": 0, "used": 0, "free": 0},
+		"ksm":            map[string]any{"shared": 0},
+		"rootfs":         map[string]any{"total": int64(rootTotal), "used": int64(rootUsed), "free": int64(rootTotal - rootUsed), "avail": int64(rootTotal - rootUsed)},
+		"boot-info":      map[string]any{"mode": "efi"},
+		"current-kernel": map[string]any{"sysname": "Linux", "release": "6.14.0-pve", "version": "#1 SMP PREEMPT_DYNAMIC", "machine": "x86_64"},
+		"kversion":       "Linux 6.14.0-pve #1 SMP PREEMPT_DYNAMIC",
+		"pveversion":     "pve-manager/" + s.release.version + "/" + s.release.repoid,
+	})
+}
+
+func getNodeTime(s *Sim, c *call) answer {
+	wall := s.local(c.node, c.at)
+	_, offset := wall.Zone()
+	name := s.node(c.node).Zone
+	return ok(map[string]any{"time": c.at / 1000, "localtime": c.at/1000 + int64(offset), "timezone": cmp.Or(name, "UTC")})
+}

@@ -1,0 +1,177 @@
+package pvesim
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// here finds a machine on a node; elsewhere it does not exist, in the words of
+// a missing file.
+func (s *Sim) here(c *call) (*guest, *answer) {
+	vmid := int(c.params.integer("vmid", 0))
+	if g := s.guests[vmid]; g != nil && g.Node == c.node {
+		return g, nil
+	}
+	a := fail(500, "Configuration file 'nodes/%s/qemu-server/%d.conf' does not exist", c.node, vmid)
+	return nil, &a
+}
+
+func (s *Sim) sortedGuests() []*guest {
+	out := slices.Clone(s.st.Guests)
+	slices.SortFunc(out, func(a, b *guest) int { return a.VMID - b.VMID })
+	return out
+}
+
+// getGuests is GET /nodes/N/qemu: live, and only what may be seen.
+func getGuests(s *Sim, c *call) answer {
+	out := []map[string]any{}
+	for _, g := range s.sortedGuests() {
+		if g.Node == c.node && s.may(c.who, fmt.Sprintf("/vms/%d", g.VMID), "VM.Audit") {
+			out = append(out, s.guestEntry(g, c.at, c.params.boolean("full", false)))
+		}
+	}
+	return ok(out)
+}
+
+// getGuestStatus is …/status/current.
+func getGuestStatus(s *Sim, c *call) answer {
+	g, missing := s.here(c)
+	if missing != nil {
+		return *missing
+	}
+	e := s.guestEntry(g, c.at, true)
+	e["ha"] = map[string]int{"managed": 0}
+	return ok(e)
+}
+
+// guestEntry is a machine's live state; full has what QEMU itself tells.
+func (s *Sim) guestEntry(g *guest, at int64, full bool) map[string]any {
+	e := map[string]any{
+		"vmid": g.VMID, "name": g.name(), "status": "stopped", "cpus": g.cpus(), "maxmem": g.memory(), "maxdisk": g.boot(),
+		"cpu": 0, "mem": 0, "disk": 0, "netin": 0, "netout": 0, "uptime": 0,
+	}
+	if s.release.nine {
+		e["memhost"] = 0
+	}
+	if g.Lock != "" {
+		e["lock"] = g.Lock
+	}
+	if g.Tags != "" {
+		e["tags"] = g.Tags
+	}
+	if g.Config["serial0"] != "" {
+		e["serial"] = 1
+	}
+	if g.Agent != "" {
+		e["agent"] = 1
+	}
+	if g.Config["template"] == "1" {
+		e["template"] = 1
+	}
+	if full {
+		e["qmpstatus"] = g.qmp()
+	}
+	if !g.Running {
+		return e
+	}
+	// A machine that runs for its backup alone is running here all the same.
+	e["status"], e["pid"], e["uptime"] = "running", g.PID, max(at-g.Up, 0)/1000
+	if s.release.nine {
+		for _, k := range []string{"pressurecpusome", "pressurecpufull", "pressureiosome", "pressureiofull", "pressurememorysome", "pressurememoryfull"} {
+			e[k] = 0
+		}
+	}
+	u := g.usage(at)
+	e["cpu"], e["mem"], e["netin"], e["netout"] = u.cpu, u.mem, u.netin, u.netout
+	if full {
+		s.qemuFields(g, e, u)
+	}
+	return e
+}
+
+func (s *Sim) qemuFields(g *guest, e map[string]any, u usage) {
+	e["diskread"], e["diskwrite"], e["balloon"] = u.diskread, u.diskwrite, g.memory()
+	balloon := map[string]any{"actual": g.memory(), "max_mem": g.memory()}
+	if !g.Prelaunch {
+		for _, k := range []string{"major_page_faults", "minor_page_faults", "mem_swapped_in", "mem_swapped_out"} {
+			balloon[k] = 0
+		}
+		balloon["last_update"], balloon["total_mem"], balloon["free_mem"] = u.at/1000, g.memory()*9/10, g.memory()-u.mem
+		e["freemem"] = g.memory() - u.mem
+	}
+	e["ballooninfo"] = balloon
+	machine := "pc-i440fx-10.0+pve0"
+	if s.release.nine {
+		machine = "pc-i440fx-10.0+pve1"
+	}
+	e["running-machine"], e["running-qemu"] = machine, "10.0.2"
+	e["proxmox-support"] = map[string]any{
+		"backup-access-api": true, "backup-fleecing": true, "backup-max-workers": true, "pbs-dirty-bitmap": true,
+		"pbs-dirty-bitmap-migration": true, "pbs-dirty-bitmap-savevm": true, "pbs-library-version": "1.5.1 (sim)",
+		"pbs-masterkey": true, "query-bitmap-info": true,
+	}
+	e["nics"] = map[string]any{fmt.Sprintf("tap%di0", g.VMID): map[string]any{"netin": u.netin, "netout": u.netout}}
+	stats := map[string]any{}
+	for _, d := range g.Disks {
+		one := map[string]any{"account_failed": true, "account_invalid": true, "timed_stats": []any{}}
+		for _, k := range blockCounters {
+			one[k] = 0
+		}
+		one["rd_bytes"], one["wr_bytes"] = u.diskread, u.diskwrite
+		stats[d.Key] = one
+	}
+	e["blockstat"] = stats
+}
+
+var blockCounters = []string{
+	"failed_flush_operations", "failed_rd_operations", "failed_unmap_operations", "failed_wr_operations",
+	"failed_zone_append_operations", "flush_operations", "flush_total_time_ns", "idle_time_ns",
+	"invalid_flush_operations", "invalid_rd_operations", "invalid_unmap_operations", "invalid_wr_operations",
+	"invalid_zone_append_operations", "rd_bytes", "rd_merged", "rd_operations", "rd_total_time_ns", "unmap_bytes",
+	"unmap_merged", "unmap_operations", "unmap_total_time_ns", "wr_bytes", "wr_highest_offset", "wr_merged",
+	"wr_operations", "wr_total_time_ns", "zone_append_bytes", "zone_append_merged", "zone_append_operations",
+	"zone_append_total_time_ns",
+}
+
+// usage is what a running machine uses: made of its number and uptime, so that
+// it moves and yet is the same for the same moment.
+type usage struct {
+	at                                      int64
+	cpu                                     float64
+	mem, netin, netout, diskread, diskwrite int64
+}
+
+func (g *guest) usage(at int64) usage {
+	if !g.Running || g.Prelaunch {
+		return usage{at: at, mem: g.memory() / 32}
+	}
+	seconds := max(at-g.Up, 0) / 1000
+	wave := (seconds/10 + int64(g.VMID)*7) % 20
+	return usage{
+		at: at, cpu: 0.005 + float64(wave)*0.004, mem: g.memory() * (40 + wave) / 100,
+		netin: seconds * 220, netout: seconds * 180, diskread: 8704 + seconds*512, diskwrite: 4096 + seconds*1024,
+	}
+}
+
+// getGuestConfig is the configuration, with the lock among its keys.
+func getGuestConfig(s *Sim, c *call) answer {
+	g, missing := s.here(c)
+	if missing != nil {
+		return *missing
+	}
+	if name := c.params.get("snapshot"); name != "" && !slices.Contains(g.Snapshots, name) {
+		return fail(500, "snapshot '%s' does not exist", name)
+	}
+	out := map[string]any{"digest": g.digest()}
+	for k, v := range g.config() {
+		out[k] = v
+		if n, err := strconv.Atoi(v); err == nil && slices.Contains(numeric, k) {
+			out[k] = n
+		}
+	}
+	if g.Lock != "" {
+		out["lock"] = g.Lock
+	}
+	return ok(out)
+}

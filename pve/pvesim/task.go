@@ -1,0 +1,191 @@
+package pvesim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// task is a worker of Proxmox VE. It lives in virtual time: taskDue says when
+// it next does something, advance does it.
+type task struct {
+	UPID   string
+	Node   string
+	Type   string
+	ID     string
+	User   string // with the token's name
+	PID    int
+	PStart int64 // clock ticks since boot
+	Begin  int64 // unix milliseconds
+	Skew   int64 // how far the node's clock was ahead then, in milliseconds
+	Seq    uint64
+	Lines  []string
+
+	End   int64  // unix milliseconds; 0 while it runs
+	Exit  string // exitstatus
+	Order uint64 // of its end among all ends
+
+	Doom []doom `json:",omitempty"`
+	Dump *dump  `json:",omitempty"`
+	Wipe *wipe  `json:",omitempty"`
+}
+
+const unexpected = "unexpected status"
+
+// keptTasks is how many ended tasks are remembered; older ones are unknown, as
+// after a rotation of the real index.
+const keptTasks = 5000
+
+// newTask registers a worker and gives the call its UPID.
+func (s *Sim) newTask(c *call, node, kind, id string) *task {
+	s.st.Counter++
+	r := s.random("task", fmt.Sprint(s.st.Counter))
+	pid := s.st.PIDs[node] + 1 + int(r.Uint64()%24)
+	if pid >= 4<<20 {
+		pid = 300
+	}
+	s.st.PIDs[node] = pid
+	t := &task{
+		Node: node, Type: kind, ID: id, User: c.who.Name, PID: pid,
+		PStart: (c.at - s.st.Boots[node]) / 10,
+		Begin:  c.at, Skew: s.skew(), Seq: s.st.Counter, Doom: c.doom,
+	}
+	t.UPID = fmt.Sprintf("UPID:%s:%08X:%08X:%08X:%s:%s:%s:", node, t.PID, t.PStart, t.start(), kind, id, t.User)
+	s.st.Tasks = append(s.st.Tasks, t)
+	s.tasks[t.UPID] = t
+	s.active = append(s.active, t)
+	c.upid = t.UPID
+	return t
+}
+
+func (t *task) log(format string, args ...any) {
+	if len(args) > 0 {
+		format = fmt.Sprintf(format, args...)
+	}
+	t.Lines = append(t.Lines, format)
+}
+
+func (t *task) doomed(kind Kind) *doom {
+	for i := range t.Doom {
+		if t.Doom[i].Kind == kind {
+			return &t.Doom[i]
+		}
+	}
+	return nil
+}
+
+// taskDue is when a task next does something by itself.
+func (s *Sim) taskDue(t *task) (int64, bool) {
+	switch {
+	case t.Dump != nil:
+		return s.dumpDue(t)
+	case t.Wipe != nil:
+		return t.Wipe.At, true
+	}
+	return 0, false
+}
+
+func (s *Sim) advance(t *task, at int64) {
+	switch {
+	case t.Dump != nil:
+		s.dumpStep(t, at)
+	case t.Wipe != nil:
+		s.wipeStep(t, at)
+	}
+}
+
+// finish ends a task. exit is OK, WARNINGS: n, unexpected status or an error.
+func (s *Sim) finish(t *task, at int64, exit string) {
+	if t.doomed(UnexpectedStatus) != nil {
+		exit = unexpected
+	}
+	switch {
+	case exit == "OK":
+		t.log("TASK OK")
+	case strings.HasPrefix(exit, "WARNINGS: "):
+		t.log("TASK %s", exit)
+	case exit != unexpected:
+		t.log("TASK ERROR: %s", exit)
+	}
+	s.close(t, at, exit)
+}
+
+// close ends a task without a last line.
+func (s *Sim) close(t *task, at int64, exit string) {
+	s.st.Ended++
+	t.End, t.Exit, t.Order = max(at, t.Begin), exit, s.st.Ended
+	s.active = slices.DeleteFunc(s.active, func(o *task) bool { return o == t })
+	s.done = append(s.done, t)
+	if t.Dump != nil && t.Dump.Running {
+		s.st.Free[t.Node] = at
+		t.Dump.Running = false
+	}
+	s.log.Debug("task ended", "upid", t.UPID, "exit", exit)
+	s.forgetOld()
+}
+
+// forgetOld drops the oldest ended tasks beyond what is kept.
+func (s *Sim) forgetOld() {
+	if drop := len(s.done) - keptTasks; drop > keptTasks/4 {
+		s.forget(s.done[:drop]...)
+	}
+}
+
+func (s *Sim) forget(old ...*task) {
+	gone := make(map[*task]bool, len(old))
+	for _, t := range old {
+		gone[t] = true
+		delete(s.tasks, t.UPID)
+	}
+	isGone := func(t *task) bool { return gone[t] }
+	s.st.Tasks = slices.DeleteFunc(s.st.Tasks, isGone)
+	s.done = slices.DeleteFunc(slices.Clone(s.done), isGone)
+	s.active = slices.DeleteFunc(s.active, isGone)
+}
+
+// user is the owner without the token's name, and the token's name.
+func (t *task) owner() (user, token string) {
+	user, token, _ = strings.Cut(t.User, "!")
+	return user, token
+}
+
+// start is the start time in unix seconds, as the UPID holds it.
+func (t *task) start() int64 { return (t.Begin + t.Skew) / 1000 }
+
+// end is the end time in unix seconds.
+func (t *task) end() int64 { return (t.End + t.Skew) / 1000 }
+
+// stop is what DELETE does to a running task: a signal that it may answer.
+func (s *Sim) stop(t *task, at int64) {
+	switch {
+	case t.Dump != nil:
+		s.stopDump(t, at)
+	default:
+		s.finish(t, at, "received interrupt")
+	}
+}
+
+// kill ends a worker without a word: the log stops, what it locked stays.
+func (s *Sim) kill(t *task, at int64) {
+	if t.Dump != nil {
+		s.killDump(t, at)
+	}
+	s.close(t, at, unexpected)
+}
+
+// parseUPID says whether a text has the shape of a UPID.
+func parseUPID(upid string) bool {
+	parts := strings.Split(upid, ":")
+	if len(parts) != 9 || parts[0] != "UPID" || parts[8] != "" || !nodeName.MatchString(parts[1]) {
+		return false
+	}
+	for i, n := range []int{8, 8, 8} {
+		if len(parts[2+i]) < n || strings.Trim(parts[2+i], "0123456789ABCDEFabcdef") != "" {
+			return false
+		}
+	}
+	return parts[5] != "" && parts[7] != ""
+}
+
+const minute = int64(time.Minute / time.Millisecond)
