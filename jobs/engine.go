@@ -131,9 +131,6 @@ func (e *Engine) guardedTurn(ctx context.Context, id int64) (err error) {
 		if p == nil {
 			return
 		}
-		if crash, ok := p.(Crash); ok {
-			panic(crash) // a test's end of the process, not a fault of a step
-		}
 		e.log.ErrorContext(ctx, "panic in a step", "operation_id", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		err = e.afterPanic(ctx, id, p)
 	}()
@@ -150,9 +147,6 @@ func (e *Engine) guardedTurn(ctx context.Context, id int64) (err error) {
 	}
 	return t.take()
 }
-
-// Crash is what a test panics with where a process would die: it passes through every guard.
-type Crash struct{ Point string }
 
 // afterPanic counts a panic, and holds the operation after the fifth in a row.
 func (e *Engine) afterPanic(ctx context.Context, id int64, p any) error {

@@ -56,6 +56,15 @@ type world struct {
 	// hook is set on every database that is opened.
 	hook func(string)
 	logs *bytes.Buffer
+
+	// of crash tests
+	sc      scenario
+	began   time.Time
+	synced  time.Time
+	points  int
+	crashAt []int  // points at which the process dies
+	died    string // the point at which it did
+	trouble error // the first broken promise
 }
 
 // worldOptions say what differs from the ordinary world.
@@ -200,6 +209,14 @@ func (w *world) restart() {
 	w.open()
 }
 
+// close ends the world before its test ends: thousands are made in one test.
+func (w *world) close() {
+	w.db.Hook = nil
+	w.engine.Close()
+	_ = w.db.Close()
+	_ = os.RemoveAll(w.dir)
+}
+
 // round does one of everything at the present instant.
 func (w *world) round() {
 	w.t.Helper()
@@ -236,7 +253,10 @@ func (w *world) runUntil(end time.Time, done func() bool) bool {
 		}
 		next := now.Add(10 * time.Second)
 		if !w.busy() {
-			next = now.Add(time.Minute)
+			next = now.Add(10 * time.Minute)
+			if s, err := w.db.Schedule(context.Background(), w.service.ID); err == nil && s.NextDue.After(now) && s.NextDue.Before(next) {
+				next = s.NextDue
+			}
 		}
 		if next.After(end) {
 			next = end

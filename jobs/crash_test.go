@@ -1,0 +1,453 @@
+package jobs_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"stowage/portal"
+	"stowage/pve/pvesim"
+	"stowage/store"
+)
+
+// scenario is one piece of work that is interrupted at every point.
+type scenario struct {
+	name   string
+	copies int // that exist at the beginning
+	quota  int
+	policy portal.Policy
+	do     func(*world) // what begins it; nil: the slot that falls due half a minute later
+	end    func(*world) error
+}
+
+var (
+	overlap = portal.Policy{Eviction: portal.EvictBefore, LastCopy: portal.LastOverlap}
+	after   = portal.Policy{Eviction: portal.EvictAfter, LastCopy: portal.LastOverlap}
+)
+
+// scenarios are the workflows with both policies, quotas of one, two and three, and over quota.
+func scenarios() []scenario {
+	var all []scenario
+	for _, p := range []portal.Policy{overlap, after} {
+		for _, n := range []struct{ copies, quota int }{{0, 1}, {1, 1}, {2, 2}, {3, 3}, {4, 2}} {
+			all = append(all, scenario{name: fmt.Sprintf("%s-%d-of-%d", p.Eviction, n.copies, n.quota), copies: n.copies, quota: n.quota, policy: p, end: oneNewCopy})
+		}
+	}
+	return append(all,
+		scenario{name: "manual-replace", copies: 2, quota: 2, policy: overlap, do: func(w *world) {
+			w.press(portal.ManualBackup("client:test", "by hand", w.oldest().UID))
+		}, end: oneNewCopy},
+		scenario{name: "delete", copies: 2, quota: 3, policy: overlap, do: func(w *world) {
+			w.press(portal.RemoveBackup("client:test", w.oldest().UID))
+		}, end: func(w *world) error {
+			if got := len(w.complete()); got != 1 {
+				return fmt.Errorf("%d copies after the removal, want 1", got)
+			}
+			return nil
+		}},
+		scenario{name: "protect", copies: 1, quota: 3, policy: overlap, do: func(w *world) {
+			w.press(portal.ProtectBackup("client:test", w.oldest().UID, true))
+		}, end: func(w *world) error {
+			if a := w.sim.Archives(); len(a) != 1 || !a[0].Protected || !w.complete()[0].Protected {
+				return fmt.Errorf("the archive is not protected: %+v", a)
+			}
+			return nil
+		}},
+	)
+}
+
+// oneNewCopy is the end that a backup must come to: done, exactly one new good copy, and as many copies as the
+// quota allows or, over it, as there were.
+func oneNewCopy(w *world) error {
+	fresh := 0
+	for _, c := range w.complete() {
+		if c.StartedAt.After(w.began) {
+			fresh++
+			if c.Class != portal.ClassGood {
+				return fmt.Errorf("the new copy is %s: %s", c.Class, c.Reason)
+			}
+		}
+	}
+	if fresh != 1 {
+		return fmt.Errorf("%d new copies, want exactly one", fresh)
+	}
+	if got, most := len(w.complete()), max(w.sc.quota, w.sc.copies); got > most {
+		return fmt.Errorf("%d copies, at most %d are allowed", got, most)
+	}
+	return nil
+}
+
+// snapshot is a world put aside: the database's file, the archives, and the time.
+type snapshot struct {
+	db       []byte
+	archives []pvesim.Archive
+	at       time.Time
+	world    *world
+}
+
+// prepare makes the world in which a scenario begins, half a minute before 03:00.
+func (sc scenario) prepare(t *testing.T) snapshot {
+	w := newWorld(t, worldOptions{Product: func(p *portal.Product) { p.Quota, p.Policy = max(sc.quota, sc.copies), sc.policy }})
+	for range sc.copies {
+		w.backupNow("", "")
+		w.settle(time.Hour)
+		w.run(time.Hour)
+	}
+	if sc.copies > sc.quota {
+		if err := w.db.SetServiceQuota(context.Background(), "cli", w.service.UID, &sc.quota); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sc.do == nil {
+		w.every("03:00")
+	}
+	w.run(time.Date(2026, 11, 21, 1, 59, 30, 0, time.UTC).Sub(w.clock.Now()))
+	if got := len(w.complete()); got != sc.copies {
+		t.Fatalf("prepared %d copies, want %d\n%s", got, sc.copies, w.story())
+	}
+	path := filepath.Join(w.dir, "snapshot")
+	if err := w.db.CopyTo(context.Background(), path); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snapshot{db: raw, archives: w.sim.Archives(), at: w.clock.Now(), world: w}
+}
+
+// resume makes a new world from a snapshot.
+func (s snapshot) resume(t testing.TB, sc scenario) *world {
+	w := *s.world
+	w.t, w.dir, w.sc, w.began, w.trouble = t, t.TempDir(), sc, s.at, nil
+	w.clock = &clock{t: s.at}
+	sw := pvesim.ContractWorld(1, 2)
+	sw.Archives = s.archives
+	var err error
+	if w.sim, err = pvesim.New(sw, pvesim.Options{Now: w.clock.Now, Speed: 1, Seed: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, "db"), s.db, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.wrap = func(rt http.RoundTripper) http.RoundTripper { return &guarded{w: &w, next: rt} }
+	w.hook = func(point string) { w.point("db " + point) }
+	w.open()
+	return &w
+}
+
+// point counts the places at which a process can die, and dies at the chosen ones. Goexit ends the goroutine
+// through every recover, as the end of a process would.
+func (w *world) point(name string) {
+	w.points++
+	if slices.Contains(w.crashAt, w.points) {
+		w.died = name
+		runtime.Goexit()
+	}
+}
+
+// press asks for an operation the way a handler does; a crash there is the crash of the process that serves it,
+// and the customer presses again.
+func (w *world) press(r portal.Request) {
+	for range 3 {
+		crashed := w.alive(func() {
+			_, err := w.db.Enqueue(context.Background(), w.client, w.service.UID, r)
+			if err != nil && portal.CodeOf(err) != portal.CodeBusy && portal.CodeOf(err) != portal.CodeConflict {
+				w.t.Fatal(err)
+			}
+		})
+		if !crashed {
+			return
+		}
+	}
+}
+
+// alive runs f and, where the process dies in it, starts a new one.
+func (w *world) alive(f func()) (crashed bool) {
+	w.died = ""
+	done, finished := make(chan struct{}), false
+	go func() {
+		defer close(done)
+		f()
+		finished = true
+	}()
+	<-done
+	if w.died != "" {
+		w.restart()
+		return true
+	}
+	if !finished {
+		w.t.FailNow() // f has said why
+	}
+	return false
+}
+
+func (w *world) oldest() portal.Backup {
+	all := w.complete()
+	return all[len(all)-1]
+}
+
+// play lets a scenario run to its end, whatever is thrown at it, and gives what is wrong with the outcome.
+func (w *world) play() error {
+	if w.sc.do != nil {
+		w.sc.do(w)
+	}
+	limit := w.clock.Now().Add(26 * time.Hour)
+	idle := 0
+	for idle < 3 {
+		now := w.clock.Now()
+		if now.After(limit) {
+			return fmt.Errorf("still unfinished after %s", limit.Sub(w.began))
+		}
+		w.alive(func() { w.step() })
+		w.watchQuota()
+		if w.trouble != nil {
+			return w.trouble
+		}
+		pause := 5 * time.Second
+		switch {
+		case w.idle():
+			idle++
+			pause = 20 * time.Second
+		case !w.working():
+			idle, pause = 0, time.Minute
+		default:
+			idle = 0
+		}
+		w.clock.set(now.Add(pause))
+	}
+	return w.judge()
+}
+
+// step is a round without what a scenario doesn't need at every instant.
+func (w *world) step() {
+	ctx := context.Background()
+	for _, do := range []func(context.Context) error{
+		w.engine.Tick, func(ctx context.Context) error { _, err := w.engine.Drive(ctx); return err }, w.engine.MirrorNotes,
+	} {
+		if err := do(ctx); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if now := w.clock.Now(); now.Sub(w.synced) >= time.Minute {
+		w.synced = now
+		if err := w.engine.Sync(ctx); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// idle tells whether nothing is unfinished and the slot has been planned.
+func (w *world) idle() bool {
+	return w.clock.Now().After(w.began.Add(time.Minute)) && !w.busy()
+}
+
+// working tells whether an operation runs, rather than waits.
+func (w *world) working() bool {
+	ops, err := w.db.Unfinished(context.Background(), w.clock.Now().Add(time.Minute), 1)
+	return err == nil && len(ops) > 0
+}
+
+// wrong notes the first broken promise.
+func (w *world) wrong(format string, args ...any) {
+	if w.trouble == nil {
+		w.trouble = fmt.Errorf(format, args...)
+	}
+}
+
+// watchQuota holds invariant 3: copies never exceed the quota, or what there was, but for one while an operation
+// that removes afterwards runs.
+func (w *world) watchQuota() {
+	most := max(w.sc.quota, w.sc.copies)
+	ops, err := w.db.ServiceOperations(context.Background(), w.service.ID, 0, 5)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, op := range ops {
+		if op.Timing == portal.TimingAfter && !op.State.Final() {
+			most++
+		}
+	}
+	if got := len(w.sim.Archives()); got > most {
+		w.wrong("%d archives exist, at most %d are allowed", got, most)
+	}
+}
+
+// judge holds the invariants against the end of a scenario.
+func (w *world) judge() error {
+	ctx := context.Background()
+	ops, err := w.db.ServiceOperations(ctx, w.service.ID, 0, 100)
+	if err != nil {
+		return err
+	}
+	for _, op := range ops {
+		if op.State == portal.StateHeld {
+			return fmt.Errorf("operation held: %s", op.StaffReason)
+		}
+	}
+	archives := w.sim.Archives()
+	rows := map[string]portal.Backup{}
+	for _, c := range w.copies() {
+		if c.Volid != "" {
+			rows[c.Volid] = c
+		}
+	}
+	perOperation := map[string]int{}
+	for _, a := range archives {
+		if _, ok := rows[a.Volid]; !ok {
+			return fmt.Errorf("archive %s has no row", a.Volid)
+		}
+		m, _, valid := portal.ReadMark(a.Notes, w.db.MarkKey())
+		if !valid {
+			return fmt.Errorf("archive %s carries no valid mark: %q", a.Volid, a.Notes)
+		}
+		perOperation[m.Operation]++
+	}
+	for op, n := range perOperation {
+		if n > 1 {
+			return fmt.Errorf("operation %s made %d archives", op, n)
+		}
+	}
+	for _, c := range w.complete() {
+		if !slices.ContainsFunc(archives, func(a pvesim.Archive) bool { return a.Volid == c.Volid }) {
+			return fmt.Errorf("row %s has no archive", c.Volid)
+		}
+	}
+	if broken, err := w.db.VerifyAudit(ctx); err != nil || broken != 0 {
+		return fmt.Errorf("audit chain broken at %d: %w", broken, err)
+	}
+	if w.sc.do == nil {
+		slots, err := w.db.Slots(ctx, w.service.ID, w.began)
+		if err != nil {
+			return err
+		}
+		if len(slots) != 1 || slots[0].State != portal.SlotDone && slots[0].State != portal.SlotLate {
+			return fmt.Errorf("slots: %+v", slots)
+		}
+	}
+	return w.sc.end(w)
+}
+
+// guarded stands between engine and simulator: a point before and after each change, a point before each
+// question, and the promises that hold for every change.
+type guarded struct {
+	w    *world
+	next http.RoundTripper
+}
+
+func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
+	name := r.Method + " " + r.URL.Path
+	g.w.point("before " + name)
+	if r.Method != http.MethodGet {
+		g.promise(r)
+	}
+	resp, err := g.next.RoundTrip(r)
+	if r.Method != http.MethodGet {
+		g.w.point("after " + name)
+	}
+	return resp, err
+}
+
+// promise checks what must be true before any change is sent: the intent is committed with its audit row, and a
+// deletion names neither the newest nor a protected archive, nor any but the oldest.
+func (g *guarded) promise(r *http.Request) {
+	w, ctx := g.w, context.Background()
+	path, _ := url.PathUnescape(r.URL.EscapedPath())
+	ops, err := w.db.ServiceOperations(ctx, w.service.ID, 0, 100)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	i := slices.IndexFunc(ops, func(o portal.Operation) bool { return o.State == portal.StateRunning && !o.IntentAt.IsZero() })
+	switch {
+	case strings.HasSuffix(path, "/vzdump") && r.Method == http.MethodPost:
+		if i < 0 {
+			w.wrong("vzdump sent without a committed intent")
+			return
+		}
+		g.audited("pve.vzdump", ops[i].UID)
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(strings.NewReader(string(body)))
+		form, _ := url.ParseQuery(string(body))
+		if form.Get("remove") != "0" || form.Get("vmid") != "100" || form.Get("lockwait") == "" {
+			w.wrong("vzdump sent with %v", form)
+		}
+	case r.Method == http.MethodDelete && strings.Contains(path, "/content/"):
+		if i < 0 {
+			w.wrong("deletion sent without a committed intent")
+			return
+		}
+		g.deletion(path, ops[i])
+	}
+}
+
+func (g *guarded) audited(action, uid string) {
+	entries, err := g.w.db.AuditLog(context.Background(), 0, 50)
+	if err != nil {
+		g.w.t.Fatal(err)
+	}
+	if !slices.ContainsFunc(entries, func(e store.Entry) bool { return e.Action == action && e.EntityUID == uid }) {
+		g.w.wrong("%s of %s sent without an audit row", action, uid)
+	}
+}
+
+func (g *guarded) deletion(path string, op portal.Operation) {
+	w := g.w
+	volid := path[strings.Index(path, "/content/")+len("/content/"):]
+	all := w.sim.Archives() // oldest first
+	i := slices.IndexFunc(all, func(a pvesim.Archive) bool { return a.Volid == volid })
+	if i < 0 {
+		return // gone already: asked again
+	}
+	if all[i].Protected {
+		w.wrong("deletes protected %s", volid)
+	}
+	if op.Kind == portal.KindBackup {
+		if i == len(all)-1 {
+			w.wrong("deletes the newest archive %s", volid)
+		}
+		if i != 0 {
+			w.wrong("deletes %s although %s is older", volid, all[0].Volid)
+		}
+	}
+	for _, c := range w.copies() {
+		if c.Volid == volid {
+			g.audited("pve.delete", c.UID)
+			return
+		}
+	}
+	w.wrong("deletes %s, which has no row", volid)
+}
+
+// TestCrashEverywhere kills the process at every single point of every workflow, one point a run, and starts a
+// new one with only the database: nothing is made twice, nothing is lost, nothing stays stuck.
+func TestCrashEverywhere(t *testing.T) {
+	t.Parallel()
+	for _, sc := range scenarios() {
+		t.Run(sc.name, func(t *testing.T) {
+			t.Parallel()
+			snap := sc.prepare(t)
+			clean := snap.resume(t, sc)
+			if err := clean.play(); err != nil {
+				t.Fatalf("without any crash: %v\n%s", err, clean.story())
+			}
+			t.Logf("%d points", clean.points)
+			for at := 1; at <= clean.points; at++ {
+				w := snap.resume(t, sc)
+				w.crashAt = []int{at}
+				if err := w.play(); err != nil {
+					t.Fatalf("crash at point %d of %d: %v\n%s", at, clean.points, err, w.story())
+				}
+				w.close()
+			}
+		})
+	}
+}
