@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"stowage/portal"
 	"stowage/pve"
@@ -51,8 +52,21 @@ func lookDump(t *turn) (seen portal.Sight, err error) {
 	if seen.Done && seen.Task == portal.TaskFailed && !t.parsed.Finished {
 		seen.Done = false // an archive of that name without a good end is a torso
 	}
+	if (seen.Task == portal.TaskEnded || t.parsed.Finished) && !seen.Done && err == nil {
+		// The task says that it is made, and the listing doesn't show it. One of both is wrong: look again.
+		if t.now.Sub(t.op.ProgressAt) < unlistedFor {
+			seen.Task = portal.TaskUnreachable
+		}
+	}
+	if seen.Done && seen.Task == portal.TaskEnded && !t.parsed.Ended && t.now.Sub(t.op.ProgressAt) < unlistedFor {
+		seen.Task, seen.Done = portal.TaskUnreachable, false // an ended task's log has a last line: this one wasn't read whole
+	}
 	return seen, err
 }
+
+// unlistedFor is how long an archive may stay unlisted that its task says was made, before that counts as a
+// failed attempt: a storage may be away meanwhile, and a second backup for one slot is worse than a late word.
+const unlistedFor = 30 * time.Minute
 
 // lookArchive sees whether the archive of this operation is listed: the one that the log names, or one with our
 // mark.
@@ -61,9 +75,9 @@ func (t *turn) lookArchive(volid string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, archives, err := t.list(row, cmp.Or(t.op.IntentNode, t.op.Node))
-	if err != nil {
-		return false, err
+	seen, archives, err := t.list(row, cmp.Or(t.op.IntentNode, t.op.Node))
+	if err != nil || seen.Jumped {
+		return false, err // something else may be mounted there: what lies on it now may be gone with it
 	}
 	for _, a := range archives {
 		m, _, valid := portal.ReadMark(a.FirstLine, t.e.db.MarkKey())
@@ -148,11 +162,11 @@ func (t *turn) mark() string {
 // intendDump writes down which vzdumps of the machine are there already, and the row of the copy to come.
 func intendDump(t *turn) error {
 	if !t.now.Before(t.op.StartBy) {
-		return t.tooLate()
+		return t.over(t.tooLate())
 	}
 	tasks, err := t.link.client.Tasks(t, t.op.Node, pve.TaskFilter{Source: "all", Type: "vzdump", VMID: t.sit.Service.VMID, Limit: 500})
 	if err != nil {
-		return t.cannotLook(err)
+		return t.over(t.cannotLook(err))
 	}
 	t.op.KnownUPIDs = nil
 	for _, task := range tasks {
@@ -161,7 +175,7 @@ func intendDump(t *turn) error {
 	t.op.IntentNode = t.op.Node
 	row, err := t.place(t.op.Node, t.sit.Product.Storage)
 	if err != nil {
-		return t.cannotLook(err)
+		return t.over(t.cannotLook(err))
 	}
 	b := portal.Backup{Class: portal.ClassRunning}
 	if t.op.BackupID != 0 {
@@ -212,7 +226,8 @@ func afterDump(t *turn) error {
 		result.LogTotal += d.Size
 	}
 	result.DisksTotal = t.expectedBytes(result.LogTotal)
-	if t.taskExit == "" { // the task is forgotten; the mark is only written when the archive is whole
+	if t.taskExit == "" || !t.parsed.Ended && !t.parsed.Finished {
+		// The task or its log is forgotten. The mark is only written when the archive is whole.
 		result.LogTotal, result.DisksTotal = 1, 1
 	}
 	b.Class, b.Reason = portal.Judge(result)

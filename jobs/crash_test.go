@@ -1,6 +1,7 @@
 package jobs_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -57,7 +58,7 @@ func scenarios() []scenario {
 		scenario{name: "protect", copies: 1, quota: 3, policy: overlap, do: func(w *world) {
 			w.press(portal.ProtectBackup("client:test", w.oldest().UID, true))
 		}, end: func(w *world) error {
-			if a := w.sim.Archives(); len(a) != 1 || !a[0].Protected || !w.complete()[0].Protected {
+			if a := w.sim.Mounted(); len(a) != 1 || !a[0].Protected || !w.complete()[0].Protected {
 				return fmt.Errorf("the archive is not protected: %+v", a)
 			}
 			return nil
@@ -128,7 +129,8 @@ func (sc scenario) prepare(t *testing.T) snapshot {
 // resume makes a new world from a snapshot.
 func (s snapshot) resume(t testing.TB, sc scenario) *world {
 	w := *s.world
-	w.t, w.dir, w.sc, w.began, w.trouble = t, t.TempDir(), sc, s.at, nil
+	w.t, w.dir, w.sc, w.began, w.trouble, w.calls, w.onCall, w.onStep, w.points = t, t.TempDir(), sc, s.at, nil, nil, nil, nil, 0
+	w.synced, w.crashAt, w.logs = time.Time{}, nil, &bytes.Buffer{}
 	w.clock = &clock{t: s.at}
 	sw := pvesim.ContractWorld(1, 2)
 	sw.Archives = s.archives
@@ -208,22 +210,25 @@ func (w *world) play() error {
 		if now.After(limit) {
 			return fmt.Errorf("still unfinished after %s", limit.Sub(w.began))
 		}
+		for _, f := range w.onStep {
+			f()
+		}
 		w.alive(func() { w.step() })
 		w.watchQuota()
 		if w.trouble != nil {
 			return w.trouble
 		}
-		pause := 5 * time.Second
-		switch {
-		case w.idle():
+		if w.idle() {
 			idle++
-			pause = 20 * time.Second
-		case !w.working():
-			idle, pause = 0, time.Minute
-		default:
-			idle = 0
+			w.clock.set(now.Add(20 * time.Second))
+			continue
 		}
-		w.clock.set(now.Add(pause))
+		idle = 0
+		w.clock.set(w.nextTurn(now))
+	}
+	w.crashAt = nil
+	if err := w.engine.SyncArchives(context.Background()); err != nil {
+		return err
 	}
 	return w.judge()
 }
@@ -251,10 +256,18 @@ func (w *world) idle() bool {
 	return w.clock.Now().After(w.began.Add(time.Minute)) && !w.busy()
 }
 
-// working tells whether an operation runs, rather than waits.
-func (w *world) working() bool {
-	ops, err := w.db.Unfinished(context.Background(), w.clock.Now().Add(time.Minute), 1)
-	return err == nil && len(ops) > 0
+// nextTurn gives the next instant at which an operation is to be looked at, at most a minute away.
+func (w *world) nextTurn(now time.Time) time.Time {
+	next := now.Add(time.Minute)
+	for _, op := range w.operations() {
+		if !op.State.Final() && op.RunAfter.Before(next) {
+			next = op.RunAfter
+		}
+	}
+	if soonest := now.Add(2 * time.Second); next.Before(soonest) {
+		return soonest
+	}
+	return next
 }
 
 // wrong notes the first broken promise.
@@ -273,11 +286,11 @@ func (w *world) watchQuota() {
 		w.t.Fatal(err)
 	}
 	for _, op := range ops {
-		if op.Timing == portal.TimingAfter && !op.State.Final() {
+		if !op.State.Final() && (op.Timing == portal.TimingAfter || op.Kind == portal.KindDelete && op.Actor == "engine") {
 			most++
 		}
 	}
-	if got := len(w.sim.Archives()); got > most {
+	if got := len(w.sim.Mounted()); got > most {
 		w.wrong("%d archives exist, at most %d are allowed", got, most)
 	}
 }
@@ -294,7 +307,7 @@ func (w *world) judge() error {
 			return fmt.Errorf("operation held: %s", op.StaffReason)
 		}
 	}
-	archives := w.sim.Archives()
+	archives := w.sim.Mounted()
 	rows := map[string]portal.Backup{}
 	for _, c := range w.copies() {
 		if c.Volid != "" {
@@ -346,6 +359,10 @@ type guarded struct {
 
 func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 	name := r.Method + " " + r.URL.Path
+	g.w.calls = append(g.w.calls, callSeen{r.Method, r.URL.Path})
+	for _, f := range g.w.onCall {
+		f(len(g.w.calls))
+	}
 	g.w.point("before " + name)
 	if r.Method != http.MethodGet {
 		g.promise(r)

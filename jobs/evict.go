@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"stowage/portal"
@@ -19,7 +20,7 @@ var evictStep = step{look: lookEvict, intend: intendEvict, send: sendRemoval, ne
 const afterTries = 3
 
 func lookEvict(t *turn) (seen portal.Sight, err error) {
-	if t.op.VictimID == 0 {
+	if t.op.IntentAt.IsZero() && t.op.UPID == "" {
 		return seen, t.chooseVictim()
 	}
 	return lookVictim(t, t.op.VictimID)
@@ -41,7 +42,7 @@ func lookVictim(t *turn, id int64) (seen portal.Sight, err error) {
 	}
 	seen.Done = gone && clean
 	seen.Clean, seen.Repeatable = clean, true
-	if !clean && seen.Task != portal.TaskNone {
+	if !clean && t.op.UPID != "" {
 		seen.Task = portal.TaskUnreachable // no verdict without authority: look again later
 	}
 	return seen, nil
@@ -55,9 +56,12 @@ func (t *turn) chooseVictim() error {
 	if err != nil {
 		return err
 	}
-	seen, _, err := t.list(row, node)
+	seen, elsewhere, err := t.listAll(row, node)
 	if err != nil {
 		return err
+	}
+	if elsewhere != "" {
+		return t.evictLater("listing without authority: " + elsewhere)
 	}
 	if !seen.Authoritative {
 		return t.evictLater("listing without authority: " + seen.Doubt)
@@ -106,6 +110,17 @@ func (t *turn) chooseVictim() error {
 			return t.restart()
 		}
 	}
+	if b, ok := t.copyRow(e.Victim.ID); ok && !byHand && b.Node+"/"+b.Storage != row.Place() {
+		there, err := t.place(b.Node, b.Storage) // left behind on another host: what holds there counts
+		if err != nil {
+			return err
+		}
+		if why, err := t.guard(there); err != nil {
+			return err
+		} else if why != "" {
+			return t.evictLater(why)
+		}
+	}
 	t.victim = e.Victim
 	return nil
 }
@@ -145,9 +160,6 @@ func (t *turn) over(err error) error {
 }
 
 func intendEvict(t *turn) error {
-	if t.victim == nil && t.op.VictimID != 0 {
-		return t.again()
-	}
 	if t.victim == nil {
 		return fmt.Errorf("no victim chosen")
 	}
@@ -157,20 +169,6 @@ func intendEvict(t *turn) error {
 	}
 	t.op.VictimID = b.ID
 	return t.intendRemoval(b, "evict", "Makes room: removes the backup of "+t.when(b)+".")
-}
-
-// again prepares to send a removal once more, on the condition that its victim may still go.
-func (t *turn) again() error {
-	b, ok := t.copyRow(t.op.VictimID)
-	if !ok || b.Protected || b.PinnedBy != "" && b.PinnedBy != t.op.UID {
-		t.op.VictimID = 0
-		return t.save("choose again")
-	}
-	if newest := portal.Newest(t.asMine()); t.op.Timing == portal.TimingBefore && (newest == nil || newest.ID == b.ID) {
-		t.op.VictimID = 0
-		return t.save("choose again")
-	}
-	return t.intendRemoval(b, "evict", "Asks again for the removal.")
 }
 
 // intendRemoval writes down which archive is about to be deleted, and takes the storage's one place for it.
@@ -218,7 +216,7 @@ func afterEvict(t *turn) error {
 // evictFailed decides what a removal that failed means: before the dump a failed attempt, after it a few more
 // tries and then a warning, because the new copy is there.
 func evictFailed(t *turn) error {
-	t.op.DeletePlace, t.op.VictimID = "", 0
+	t.op.DeletePlace = ""
 	if t.op.Timing == portal.TimingBefore {
 		return t.attemptFailed("The oldest backup could not be removed to make room.")
 	}
@@ -231,13 +229,39 @@ func evictFailed(t *turn) error {
 	return t.save("evict again")
 }
 
-// succeedWithWarning ends a backup well whose removal did not work: the next slot mends it.
+// succeedWithWarning ends a backup well whose removal did not work. The removal becomes an operation of its own,
+// which does not hold up the machine and goes on trying for a day.
 func (t *turn) succeedWithWarning(why string) error {
-	t.op.Warning = "The new backup is made; the one that was to be removed for it is still there."
+	t.op.Warning = "The new backup is made; the one that is to be removed for it is still there and will be removed as soon as possible."
 	t.note("note", t.op.Warning, why)
 	t.tell("staff", "backup.not_evicted", why)
 	t.clearRequest()
+	t.changes.Follow = t.removeLater()
 	return t.succeed(nil)
+}
+
+// removeLater is the operation that removes what this one could not, or nil where nothing has to go.
+func (t *turn) removeLater() *portal.Operation {
+	victim, actor := t.op.VictimID, "engine"
+	if t.op.ReplaceID != 0 {
+		victim, actor = t.op.ReplaceID, t.op.Actor
+	} else if victim == 0 {
+		made, ok := t.copyRow(t.op.BackupID)
+		if !ok {
+			return nil
+		}
+		copies := t.asMine()
+		e := portal.EvictAfterBackup(copies, max(t.sit.Service.QuotaIn(t.sit.Product), len(portal.Counted(copies))-1), made.UID, "")
+		if e.Victim == nil {
+			return nil
+		}
+		victim = e.Victim.ID
+	}
+	if _, ok := t.copyRow(victim); !ok {
+		return nil
+	}
+	return &portal.Operation{Kind: portal.KindDelete, Step: portal.StepDelete, Actor: actor, BackupID: victim, Manual: actor != "engine",
+		RunAfter: t.now.Add(time.Minute), StartBy: t.now.Add(portal.GiveUpAfter), GiveUpAt: t.now.Add(portal.GiveUpAfter)}
 }
 
 // when names a copy by its time in the schedule's zone.
@@ -284,7 +308,10 @@ var deleteStep = step{
 	send: sendRemoval,
 	next: func(t *turn) error {
 		how := "by client"
-		if len(t.op.Actor) > 6 && t.op.Actor[:6] == "staff:" {
+		switch {
+		case t.op.Actor == "engine":
+			how = "evicted"
+		case strings.HasPrefix(t.op.Actor, "staff:"):
 			how = "by staff"
 		}
 		t.changes.RemovedID, t.changes.RemovedHow = t.op.BackupID, how
@@ -293,7 +320,7 @@ var deleteStep = step{
 	failed: func(t *turn) error {
 		t.op.DeletePlace = ""
 		t.op.Attempt++
-		if t.op.Attempt >= 5 || pve.Protected == reasonIn(t.failure) {
+		if t.op.Attempt >= 5 && t.op.Actor != "engine" || pve.Protected == reasonIn(t.failure) {
 			return t.fail("The backup could not be removed. It is still there.", t.failure)
 		}
 		return t.requeue("The backup could not be removed yet; it is tried again.", t.failure, time.Duration(t.op.Attempt)*time.Minute, false)
@@ -316,12 +343,21 @@ func lookBeforeDelete(t *turn) (seen portal.Sight, err error) {
 	}
 	i := slices.IndexFunc(archives, func(a store.Archive) bool { return a.Volid == b.Volid })
 	switch {
-	case i < 0 && listed.Authoritative:
-		seen.Done = true
-	case i < 0:
+	case i < 0 && !listed.Authoritative:
 		return seen, fmt.Errorf("the listing has no authority: %s", listed.Doubt)
-	case archives[i].Protected:
+	case i >= 0 && archives[i].Protected:
 		return seen, t.over(t.fail("The backup is protected, so it was not removed.", "protected on the storage"))
+	case t.op.Actor != "engine":
+		return seen, nil
+	}
+	// Removed by itself, later than its backup: what held then must hold now.
+	if why, err := t.guard(row); err != nil {
+		return seen, err
+	} else if why != "" {
+		return seen, t.over(t.requeue("Waits: nothing is removed by itself right now.", why, 5*time.Minute, t.op.StaffReason == why))
+	}
+	if newest := portal.Newest(t.asMine()); newest == nil || newest.ID == b.ID {
+		return seen, t.over(t.end(portal.StateCancelled, "It became the newest good backup, so it is kept.", "never the newest good one", portal.SlotDone))
 	}
 	return seen, nil
 }

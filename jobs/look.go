@@ -40,6 +40,7 @@ func (t *turn) lookTask() (portal.TaskSight, bool, error) {
 	lines, _, err := t.link.client.TaskLog(t, upid, 0, logLimit)
 	if err != nil {
 		if pve.ClassOf(err) == pve.Unreachable {
+			t.failure = err.Error()
 			return portal.TaskUnreachable, false, nil
 		}
 		return portal.TaskNone, false, err
@@ -90,6 +91,37 @@ func (t *turn) list(row store.StorageRow, atNode string) (seen store.Seen, archi
 	return seen, l.Archives, err
 }
 
+// listAll lists every place that has copies of the service: the storage that new ones go to, and where a machine
+// that moved has left its older ones. elsewhere says why one of those doesn't vouch for its list, its host being
+// down perhaps: nothing may be removed then, but a backup that has a free place needs nothing from there.
+func (t *turn) listAll(row store.StorageRow, atNode string) (seen store.Seen, elsewhere string, err error) {
+	if seen, _, err = t.list(row, atNode); err != nil {
+		return seen, "", err
+	}
+	listed := map[string]bool{row.Place(): true}
+	for _, b := range t.sit.Backups {
+		place := b.Node + "/" + b.Storage
+		if listed[place] || !b.Complete() {
+			continue
+		}
+		listed[place] = true
+		other, err := t.place(b.Node, b.Storage)
+		if err != nil {
+			return seen, "", err
+		}
+		there, _, err := t.list(other, t.askNode(b))
+		switch {
+		case pve.ClassOf(err) != "":
+			elsewhere = place + ": " + err.Error()
+		case err != nil:
+			return seen, "", err
+		case !there.Authoritative:
+			elsewhere = place + ": " + there.Doubt
+		}
+	}
+	return seen, elsewhere, nil
+}
+
 // asMine gives the copies as this operation sees them: what it alone names is free to it.
 func (t *turn) asMine() []portal.Copy { return portal.Unpin(t.sit.Copies(), t.op.UID) }
 
@@ -115,8 +147,14 @@ func (t *turn) lookRemoval(b portal.Backup) (gone, clean bool, err error) {
 	if !seen.Authoritative {
 		return false, false, nil
 	}
-	there := slices.ContainsFunc(archives, func(a store.Archive) bool { return a.Volid == b.Volid })
-	return !there, true, nil
+	if slices.ContainsFunc(archives, func(a store.Archive) bool { return a.Volid == b.Volid }) {
+		return false, true, nil
+	}
+	if len(archives) == 0 && t.op.CleanLooks == 0 {
+		t.op.CleanLooks++ // nothing at all: nothing else bears this listing out, so look once more
+		return false, false, nil
+	}
+	return true, true, nil
 }
 
 // askNode is the node to ask about an archive: its own, or for a shared storage the machine's.

@@ -31,11 +31,14 @@ func (t *turn) preflight() error {
 	if err != nil || !goOn {
 		return err
 	}
-	seen, _, err := t.list(row, t.op.Node)
+	seen, elsewhere, err := t.listAll(row, t.op.Node)
 	if err != nil {
 		return t.later("The backup storage can't be read right now.", err.Error(), time.Minute)
 	}
-	return t.decide(config, row, seen)
+	if !seen.Authoritative {
+		return t.later("the list of your backups could not be confirmed", "listing without authority: "+seen.Doubt, time.Minute)
+	}
+	return t.decide(config, row, elsewhere)
 }
 
 // machine sees that the machine is the service's, on the node we think, idle, and worth backing up.
@@ -45,7 +48,7 @@ func (t *turn) machine() (pve.GuestConfig, bool, error) {
 		return config, false, t.findMachine()
 	}
 	if err != nil {
-		return config, false, t.later("We can't reach your host.", err.Error(), time.Minute)
+		return config, false, t.unanswered(err)
 	}
 	if !t.sit.Service.Identity.Same(identityOf(config)) {
 		if err := t.e.db.SetServiceState(t, "engine", t.sit.Service, portal.ServiceMachineReplaced, "preflight saw uuid "+config.UUID); err != nil {
@@ -59,7 +62,7 @@ func (t *turn) machine() (pve.GuestConfig, bool, error) {
 	}
 	status, err := t.link.client.GuestStatus(t, t.op.Node, t.sit.Service.VMID)
 	if err != nil {
-		return config, false, t.later("We can't reach your host.", err.Error(), time.Minute)
+		return config, false, t.unanswered(err)
 	}
 	lock := status.Lock
 	if lock == "" {
@@ -80,7 +83,7 @@ func (t *turn) machine() (pve.GuestConfig, bool, error) {
 	}
 	busy, err := t.link.client.Tasks(t, t.op.Node, pve.TaskFilter{Source: "active"})
 	if err != nil {
-		return config, false, t.later("We can't reach your host.", err.Error(), time.Minute)
+		return config, false, t.unanswered(err)
 	}
 	for _, task := range busy {
 		switch {
@@ -102,7 +105,7 @@ func (t *turn) machine() (pve.GuestConfig, bool, error) {
 func (t *turn) findMachine() error {
 	resources, err := t.link.client.Resources(t)
 	if err != nil {
-		return t.later("We can't reach your host.", err.Error(), time.Minute)
+		return t.unanswered(err)
 	}
 	for _, g := range resources.Guests {
 		if g.Type == "qemu" && g.VMID == t.sit.Service.VMID && g.Node != "" && g.Node != t.op.Node {
@@ -149,15 +152,38 @@ func (t *turn) storageReady() (store.StorageRow, bool, error) {
 		return row, false, t.later("We can't reach your host.", err.Error(), time.Minute)
 	}
 	if missing := MissingRights(rights, t.sit.Service.VMID, name, t.op.Node); len(missing) > 0 {
-		t.tell("staff", "server.rights", "missing: "+strings.Join(missing, ", "))
-		return row, false, t.laterOrFail("The portal lacks a right on your host. Our team has been told.", "missing: "+strings.Join(missing, ", "), 10*time.Minute)
+		return row, false, t.lacksRight(missing)
+	}
+	if portal.Jumped(row.KnownTotal, status.Total) {
+		return row, false, t.later("the backup storage looks different from before", fmt.Sprintf("the size of storage %s was %s and is %s: is it mounted?", name, portal.Bytes(row.KnownTotal), portal.Bytes(status.Total)), 2*time.Minute)
 	}
 	row.Total, row.Used, row.Active = status.Total, status.Total-status.Avail, true
 	return row, true, nil
 }
 
+// unanswered waits where the host can't be asked, and says so where it is a right that is missing.
+func (t *turn) unanswered(err error) error {
+	if pve.ReasonOf(err) == pve.Permission {
+		if rights, err := t.e.permissions(t, t.link); err == nil {
+			if missing := MissingRights(rights, t.sit.Service.VMID, t.sit.Product.Storage, t.op.Node); len(missing) > 0 {
+				return t.lacksRight(missing)
+			}
+		}
+	}
+	return t.later("We can't reach your host.", err.Error(), time.Minute)
+}
+
+// lacksRight waits for a right to be granted, or ends manual work. Staff are told once of each operation.
+func (t *turn) lacksRight(missing []string) error {
+	staff := "missing: " + strings.Join(missing, ", ")
+	if t.op.StaffReason != staff {
+		t.tell("staff", "server.rights", staff)
+	}
+	return t.laterOrFail("The portal lacks a right on your host. Our team has been told.", staff, 10*time.Minute)
+}
+
 // decide chooses what makes room, checks the space, and moves on to the first change.
-func (t *turn) decide(config pve.GuestConfig, row store.StorageRow, seen store.Seen) error {
+func (t *turn) decide(config pve.GuestConfig, row store.StorageRow, elsewhere string) error {
 	copies := t.asMine()
 	quota := t.sit.Service.QuotaIn(t.sit.Product)
 	if t.op.Scheduled() {
@@ -187,20 +213,23 @@ func (t *turn) decide(config pve.GuestConfig, row store.StorageRow, seen store.S
 		}
 		victim, timing = e.Victim, e.Timing
 	}
-	if timing == portal.TimingBefore && !t.op.Evicted {
-		if why, err := t.guard(row); err != nil || why != "" {
+	if timing != portal.TimingNone && !t.op.Evicted && t.op.ReplaceID == 0 {
+		why, err := t.guard(row)
+		if why == "" && elsewhere != "" {
+			why = "listing without authority: " + elsewhere
+		}
+		if err != nil || why != "" {
 			if err != nil {
 				return err
 			}
 			return t.later("there is no free place, and nothing is removed by itself right now", why, 2*time.Minute)
 		}
-		if !seen.Authoritative {
-			return t.later("the list of your backups could not be confirmed", "listing without authority: "+seen.Doubt, time.Minute)
-		}
 	}
 	var victimSize int64
 	if victim != nil && timing == portal.TimingBefore {
-		victimSize = victim.Size
+		if b, ok := t.copyRow(victim.ID); ok && b.Node == row.Node && b.Storage == row.Name {
+			victimSize = victim.Size // one that lies elsewhere frees nothing here
+		}
 	}
 	if ok, why, err := t.space(config, row, copies, victimSize); err != nil || !ok {
 		if err != nil {
@@ -268,7 +297,10 @@ func (t *turn) later(why, staff string, after time.Duration) error {
 		after = t.op.StartBy.Sub(t.now)
 	}
 	text := "Waits: " + t.op.WaitsFor + "."
-	return t.requeue(text, staff, after, t.op.StaffReason == staff)
+	if t.op.StaffReason == staff {
+		text = "" // said already: a night of waiting is no story of 300 lines
+	}
+	return t.requeue(text, staff, after, false)
 }
 
 // laterOrFail waits for a scheduled backup and ends a manual one: a person wants an answer.

@@ -208,6 +208,17 @@ func (e *Engine) listing(ctx context.Context, l *link, row store.StorageRow, nod
 	if err != nil {
 		return out, err
 	}
+	guests := []string{"/vms/" + strconv.Itoa(vmid)}
+	if vmid == 0 {
+		services, err := e.db.ServicesOn(ctx, row.ServerID) // a rule on one machine's path hides that one's archives
+		if err != nil {
+			return out, err
+		}
+		guests[0] = "/vms"
+		for _, s := range services {
+			guests = append(guests, "/vms/"+strconv.Itoa(s.VMID))
+		}
+	}
 	archives, err := l.client.Archives(ctx, node, row.Name, vmid)
 	if err != nil {
 		return out, err
@@ -219,12 +230,10 @@ func (e *Engine) listing(ctx context.Context, l *link, row store.StorageRow, nod
 	out.Answered = true
 	out.ActiveBefore, out.TotalBefore = before.Active, before.Total
 	out.ActiveAfter, out.TotalAfter = after.Active, after.Total
-	out.RightsSeen = rights.Has("/storage/"+row.Name, "Datastore.Audit") || rights.Has("/storage/"+row.Name, "Datastore.AllocateSpace")
-	guest := "/vms"
-	if vmid != 0 {
-		guest = "/vms/" + strconv.Itoa(vmid)
+	out.RightsSeen = rights.Has("/storage/"+row.Name, "Datastore.AllocateSpace")
+	for _, guest := range guests {
+		out.RightsSeen = out.RightsSeen && rights.Has(guest, "VM.Backup")
 	}
-	out.RightsSeen = out.RightsSeen && rights.Has(guest, "VM.Backup")
 	for _, a := range archives {
 		out.Archives = append(out.Archives, store.Archive{Volid: a.Volid, VMID: a.VMID, CTime: a.CTime, Size: a.Size, FirstLine: a.NotesLine,
 			Protected: a.Protected, Verification: a.Verification, Encrypted: a.Encrypted})

@@ -127,7 +127,9 @@ func (t *turn) request(s step) error {
 		t.failure = "past its time before anything was sent"
 		return t.fail("It could not be done in time.", t.failure)
 	}
-	if err := s.intend(t); err != nil || t.op.State != portal.StateRunning {
+	if err := s.intend(t); errors.Is(err, errRestarted) {
+		return nil // intend has made a move of its own
+	} else if err != nil {
 		return err
 	}
 	t.op.IntentAt, t.op.UPID, t.op.NoTask, t.op.CleanLooks = t.now, "", false, 0
@@ -169,6 +171,9 @@ func (t *turn) wait(seen portal.Sight) error {
 	if seen.Grew {
 		t.op.ProgressAt = t.now
 	}
+	if seen.Task == portal.TaskUnreachable && t.failure != "" {
+		t.op.WaitsFor, t.op.StaffReason = "we can't reach your host", t.failure
+	}
 	t.op.RunAfter = t.now.Add(t.pace())
 	return t.save("progress")
 }
@@ -209,11 +214,14 @@ func (t *turn) adopt(upid string) error {
 
 // forget clears the intent of a request that never arrived.
 func (t *turn) forget(s step) error {
-	t.failure = "the request never arrived"
+	t.failure = neverArrived
 	t.clearRequest()
 	t.note("retry", "The request did not reach your host; it is sent again.", t.failure)
 	return s.failed(t)
 }
+
+// neverArrived is the failure of a request of which nothing was found.
+const neverArrived = "the request never arrived"
 
 // clearRequest forgets the request that was under way: it is over, whichever way.
 func (t *turn) clearRequest() {
@@ -250,7 +258,6 @@ func (t *turn) requeue(text, staff string, after time.Duration, quiet bool) erro
 	if t.op.Kind == portal.KindBackup {
 		t.op.Step = portal.StepPreflight
 	}
-	t.op.VictimID = 0
 	if !t.op.CancelAt.IsZero() {
 		return t.cancelled()
 	}
@@ -258,7 +265,9 @@ func (t *turn) requeue(text, staff string, after time.Duration, quiet bool) erro
 	if quiet {
 		what = "note"
 	}
-	t.note(what, text, staff)
+	if text != "" {
+		t.note(what, text, staff)
+	}
 	return t.save("requeue")
 }
 

@@ -64,8 +64,14 @@ type world struct {
 	points  int
 	crashAt []int  // points at which the process dies
 	died    string // the point at which it did
-	trouble error // the first broken promise
+	trouble error  // the first broken promise
+	calls   []callSeen
+	onCall  []func(n int) // told of every call before it is made
+	onStep  []func()      // at every step
 }
+
+// callSeen is one request that the engine made.
+type callSeen struct{ method, path string }
 
 // worldOptions say what differs from the ordinary world.
 type worldOptions struct {
@@ -263,6 +269,16 @@ func (w *world) runUntil(end time.Time, done func() bool) bool {
 		}
 		w.clock.set(next)
 	}
+}
+
+// operations gives the service's operations, newest first.
+func (w *world) operations() []portal.Operation {
+	w.t.Helper()
+	ops, err := w.db.ServiceOperations(context.Background(), w.service.ID, 0, 100)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return ops
 }
 
 // busy tells whether any operation is unfinished.

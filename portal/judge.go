@@ -81,6 +81,7 @@ type ExpectedCopy struct {
 	AbsentSince time.Time // first listing of the present row that lacked it; zero = was there
 	AbsentLooks int       // how many lacked it
 	Believed    bool      // missing already
+	Removing    bool      // an operation is removing it: its absence is no loss
 }
 
 // Absence is an expected archive that the listing lacks, with its row of absences counted on.
@@ -98,6 +99,7 @@ type ListingVerdict struct {
 	Absent        []Absence // to be remembered
 	Missing       []string  // uids now believed missing
 	Back          []string  // uids that were absent or believed missing and are here again
+	Jumped        bool      // the storage's size is far from the trusted one: something else may be mounted there
 	TrustTotal    bool      // TotalAfter is the size to compare with from now on
 }
 
@@ -136,8 +138,15 @@ func JudgeListing(l Listing, expected []ExpectedCopy) ListingVerdict {
 		here[volid] = true
 	}
 	var absent []ExpectedCopy
-	waited := 0
+	waited, leaving := 0, 0
+	v.Jumped = Jumped(l.KnownTotal, l.TotalAfter)
 	for _, c := range expected {
+		if c.Removing {
+			if !here[c.Volid] {
+				leaving++
+			}
+			continue
+		}
 		switch {
 		case here[c.Volid] && (c.Believed || c.AbsentLooks > 0):
 			v.Back = append(v.Back, c.UID)
@@ -149,12 +158,17 @@ func JudgeListing(l Listing, expected []ExpectedCopy) ListingVerdict {
 		}
 	}
 	if len(absent) == 0 {
-		v.Authoritative, v.TrustTotal = true, true
+		// A size that jumped is trusted once everything is seen to be there at the new size.
+		v.TrustTotal = !v.Jumped || leaving == 0 || l.Confirmed
+		v.Authoritative = !v.Jumped || waited > 0 && leaving == 0
+		if !v.Authoritative {
+			v.Doubt = fmt.Sprintf("the storage's size jumped from %s to %s", Bytes(l.KnownTotal), Bytes(l.TotalAfter))
+		}
 		return v
 	}
 
 	v.Doubt = Plural(len(absent), "archive", "archives") + " expected on the storage not in the listing"
-	jump := l.KnownTotal > 0 && jumped(l.KnownTotal, l.TotalAfter)
+	jump := v.Jumped
 	mass := len(absent) > 3 && len(absent)*5 > waited
 	if !l.Confirmed && (jump || mass) {
 		v.Confirm = true
@@ -180,6 +194,10 @@ func JudgeListing(l Listing, expected []ExpectedCopy) ListingVerdict {
 	slices.Sort(v.Missing)
 	return v
 }
+
+// Jumped tells whether a storage's size is so far from what it was when a listing was last trusted that something
+// else may be mounted there, or nothing. A known size of 0 means that there was none yet.
+func Jumped(known, now int64) bool { return known > 0 && jumped(known, now) }
 
 // jumped tells whether a storage's size changed by more than a tenth.
 func jumped(from, to int64) bool {

@@ -32,7 +32,8 @@ const waitingQuery = `SELECT o.id, o.uid, o.service_id, s.client_id, o.server_id
 			ELSE COALESCE((SELECT t.node FROM storages t WHERE t.server_id = o.server_id AND t.name = p.storage AND t.node IN ('', s.node) ORDER BY t.node LIMIT 1), s.node) || '/' || p.storage END,
 		EXISTS (SELECT 1 FROM operations r WHERE r.service_id = o.service_id AND r.state IN ('running', 'held') AND r.exclusive = 1),
 		v.unreachable_since IS NULL,
-		COALESCE((SELECT n.online FROM nodes n WHERE n.server_id = o.server_id AND n.name = s.node), 1)
+		COALESCE((SELECT n.online FROM nodes n WHERE n.server_id = o.server_id
+			AND n.name = CASE WHEN o.kind <> 'backup' AND b.node <> '' THEN b.node ELSE s.node END), 1) -- a copy may lie on another host
 	FROM operations o JOIN services s ON s.id = o.service_id JOIN products p ON p.id = s.product_id JOIN servers v ON v.id = o.server_id
 	LEFT JOIN backups b ON b.id = o.backup_id`
 

@@ -68,11 +68,14 @@ func (db *DB) SaveListing(ctx context.Context, l Listing) (seen Seen, err error)
 		for i := range rows {
 			b := &rows[i]
 			byVolid[b.Volid] = b
-			if b.Class != portal.ClassExternal && b.Class != portal.ClassRunning && b.Class != portal.ClassFailed && !b.Removing {
-				expected = append(expected, portal.ExpectedCopy{UID: b.UID, Volid: b.Volid, AbsentSince: b.MissingSince, AbsentLooks: b.MissingLooks, Believed: b.Class == portal.ClassMissing})
+			if b.Class != portal.ClassExternal && b.Class != portal.ClassRunning && b.Class != portal.ClassFailed {
+				expected = append(expected, portal.ExpectedCopy{UID: b.UID, Volid: b.Volid, AbsentSince: b.MissingSince, AbsentLooks: b.MissingLooks, Believed: b.Class == portal.ClassMissing, Removing: b.Removing})
 			}
 		}
 		seen.ListingVerdict = portal.JudgeListing(l.Listing, expected)
+		if l.VMID != 0 {
+			seen.Missing = nil // whether many vanished together shows only in the whole list
+		}
 		if !l.Answered {
 			return t.saveStorageLook(store, l, seen)
 		}
@@ -145,8 +148,8 @@ func (t *tx) unknown(l Listing, a Archive, seen *Seen) error {
 		seen.Foreign++
 	}
 	var removed bool
-	if err := t.QueryRowContext(t.ctx, `SELECT EXISTS (SELECT 1 FROM backups WHERE server_id = $1 AND node = $2 AND storage = $3 AND volid = $4 AND removed_at IS NOT NULL AND service_id IS NOT NULL)`,
-		l.ServerID, l.Node, l.Storage, a.Volid).Scan(&removed); err != nil {
+	if err := t.QueryRowContext(t.ctx, `SELECT EXISTS (SELECT 1 FROM backups WHERE server_id = $1 AND node = $2 AND storage = $3 AND volid = $4 AND removed_at > $5 AND service_id IS NOT NULL)`,
+		l.ServerID, l.Node, l.Storage, a.Volid, t.now.Add(-removalSettles).Unix()).Scan(&removed); err != nil {
 		return err
 	}
 	var running bool
@@ -161,6 +164,9 @@ func (t *tx) unknown(l Listing, a Archive, seen *Seen) error {
 		StartedAt: a.CTime, CTime: a.CTime, Size: a.Size, Protected: a.Protected, Verification: a.Verification, Encrypted: a.Encrypted, SeenAt: t.now}
 	return t.saveBackup(&b)
 }
+
+// removalSettles is how long after a removal a listing from before it may still arrive.
+const removalSettles = 10 * time.Minute
 
 // adopt makes an archive that carries our valid mark a copy of its service. The mark is written when the archive
 // is complete, so it is one. False where the operation that makes it will name it by itself, or its service is
@@ -191,10 +197,16 @@ func (t *tx) adopt(l Listing, a Archive, m portal.Mark) (bool, error) {
 			if err != nil {
 				return false, err
 			}
-			if !row.RemovedAt.IsZero() && row.Volid == a.Volid {
+			switch {
+			case !row.RemovedAt.IsZero() && row.Volid == a.Volid && t.now.Sub(row.RemovedAt) < removalSettles:
 				return true, nil // removed by us; a listing from just before
-			}
-			if row.RemovedAt.IsZero() && row.Volid == "" {
+			case !row.RemovedAt.IsZero() && row.Volid == a.Volid:
+				// Believed removed, and there all the same: it is the customer's, so it comes back.
+				if _, err := t.exec(`UPDATE backups SET removed_at = NULL, removed_how = '', removed_by = NULL WHERE id = $1`, row.ID); err != nil {
+					return false, err
+				}
+				b = row
+			case row.RemovedAt.IsZero() && row.Volid == "":
 				b = row
 			}
 		}
@@ -242,6 +254,12 @@ func (t *tx) absent(rows []portal.Backup, l Listing, seen Seen) error {
 	}
 	for _, a := range seen.Absent {
 		b := byUID[a.UID]
+		if ours, err := t.removedByUs(b.ID); err != nil || ours {
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		if _, err := t.exec(`UPDATE backups SET missing_since = $1, missing_looks = $2 WHERE id = $3`, a.Since.Unix(), a.Looks, b.ID); err != nil {
 			return err
 		}
@@ -262,6 +280,22 @@ func (t *tx) absent(rows []portal.Backup, l Listing, seen Seen) error {
 		}
 	}
 	return nil
+}
+
+// removedByUs notes the removal of a copy that an operation of ours asked for within the last day, and whose
+// effect came later than the operation waited for it.
+func (t *tx) removedByUs(id int64) (bool, error) {
+	var op int64
+	err := t.QueryRowContext(t.ctx, `SELECT o.id FROM operations o JOIN backups b ON b.id = $1 AND b.service_id = o.service_id
+		WHERE (o.victim_id = b.id OR o.kind = 'backup_delete' AND o.backup_id = b.id) AND o.started_at > $2 ORDER BY o.id DESC LIMIT 1`,
+		id, t.now.Add(-portal.WatchFor).Unix()).Scan(&op)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, t.removeBackup(id, op, "evicted")
 }
 
 // saveStorageLook keeps what a full listing says of its storage.

@@ -180,9 +180,10 @@ type TaskLog struct {
 // Changes is what a save writes beside the operation's row, in the same transaction.
 type Changes struct {
 	Steps      []StepNote
-	Backup     *portal.Backup // inserted when its ID is 0, and then named by the operation
-	NoteDue    bool           // a note that the copy has is to be written to its archive
-	RemovedID  int64          // a copy that is no more
+	Backup     *portal.Backup    // inserted when its ID is 0, and then named by the operation
+	NoteDue    bool              // a note that the copy has is to be written to its archive
+	Follow     *portal.Operation // queued with it: what is left to be done
+	RemovedID  int64             // a copy that is no more
 	RemovedHow string
 	Protected  *bool  // what is now seen of the operation's copy
 	SlotState  string // of the operation's slot, when it ends: done, late, skipped, failed, missed
@@ -227,6 +228,15 @@ func (db *DB) Save(ctx context.Context, name string, op *portal.Operation, c Cha
 		}
 		if err := t.saveSlot(next, c); err != nil {
 			return err
+		}
+		if c.Follow != nil {
+			svc, err := service(ctx, t, op.ServiceID)
+			if err != nil {
+				return err
+			}
+			if err := t.insertOperation(c.Follow, portal.Situation{Service: svc}); err != nil && portal.CodeOf(err) != portal.CodeBusy {
+				return err
+			}
 		}
 		for _, n := range c.Steps {
 			if _, err := t.exec(`INSERT INTO operation_steps (operation_id, at, step, what, text, staff) VALUES ($1, $2, $3, $4, $5, $6)`,
@@ -332,6 +342,11 @@ func (t *tx) endQueued(op *portal.Operation, state portal.State, reason, slotSta
 	}
 	op.State, op.Reason, op.EndedAt, op.Version = state, reason, t.now, op.Version+1
 	t.touch(op.ServiceID)
+	// Attempts may have been made: nothing came of the copy that they were to make.
+	if _, err := t.exec(`UPDATE backups SET class = 'failed', reason = $1, ended_at = $2, removed_at = $2, removed_how = 'never made', removed_by = $3
+		WHERE operation_id = $3 AND class = 'running' AND volid IS NULL`, reason, t.now.Unix(), op.ID); err != nil {
+		return err
+	}
 	return t.saveSlot(*op, Changes{SlotState: slotState, SlotReason: slotReason})
 }
 

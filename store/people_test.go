@@ -277,11 +277,11 @@ func TestSessionTokensAreNotInTheDatabase(t *testing.T) {
 	if err != nil || bytes.Contains(raw, []byte(token)) {
 		t.Errorf("a copy of the database holds the token (%v)", err)
 	}
-	clock.pass(2 * time.Hour)
+	clock.pass(2*time.Hour + time.Second)
 	if _, found, err := s.Find(token); err != nil || found {
 		t.Errorf("an expired session was found (%v)", err)
 	}
-	if err := db.CleanSessions(ctx); err != nil {
+	if err := db.Clean(ctx, clock.now(), clock.now()); err != nil {
 		t.Fatal(err)
 	}
 	if n := countRows(t, db, "sessions"); n != 0 {
@@ -353,8 +353,8 @@ func TestThrottleByAccount(t *testing.T) {
 			t.Errorf("an old failure still counts: %v", wait)
 		}
 	}
-	clock.pass(failureWindow)
-	if err := db.CleanSessions(ctx); err != nil {
+	clock.pass(24*time.Hour + time.Second)
+	if err := db.Clean(ctx, clock.now(), clock.now()); err != nil {
 		t.Fatal(err)
 	}
 	if n := countRows(t, db, "login_failures"); n != 0 {
@@ -410,7 +410,7 @@ func TestSettings(t *testing.T) {
 		t.Errorf("set: %d, %v", n, err)
 	}
 	for key, value := range map[string]string{
-		PerStorage: "0", PerServer: "many", CatchUpHours: "25", BrakeFactor: "-1", Brand: "", Support: "javascript:alert(1)", "nonsense": "1",
+		PerStorage: "0", PerServer: "many", CatchUpHours: "25", Brand: "", Support: "javascript:alert(1)", "nonsense": "1",
 	} {
 		if err := db.SetSetting(ctx, "cli", key, value); portal.CodeOf(err) != portal.CodeInvalid {
 			t.Errorf("%s = %q: %v", key, value, err)

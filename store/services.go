@@ -229,3 +229,22 @@ func (db *DB) WantedStorages(ctx context.Context, serverID int64) (map[string]bo
 	}
 	return out, err
 }
+
+// SetServiceQuota gives a service its own number of copies, or (nil) the product's again. Copies above it stay
+// until slots replace them one by one, or a person removes them.
+func (db *DB) SetServiceQuota(ctx context.Context, actor, serviceUID string, quota *int) error {
+	if quota != nil && (*quota < 0 || *quota > 1000) {
+		return portal.Invalid("quota", "The backup quota is a number from 0 to 1000.")
+	}
+	return db.update(ctx, "set service quota", func(t *tx) error {
+		s, err := scanService(t.QueryRowContext(ctx, `SELECT `+serviceColumns+` FROM services s WHERE s.uid = $1`, serviceUID))
+		if err != nil {
+			return missing(err)
+		}
+		if _, err := t.exec(`UPDATE services SET quota = $1 WHERE id = $2`, quota, s.ID); err != nil {
+			return err
+		}
+		t.touch(s.ID)
+		return t.audit(Entry{Actor: actor, Action: "service.quota", Entity: "service", EntityUID: s.UID, ServiceID: s.ID, Before: tojson(s.Quota), After: tojson(quota)})
+	})
+}

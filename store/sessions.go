@@ -64,14 +64,3 @@ func (s *Sessions) Commit(token string, data []byte, expiry time.Time) error {
 
 // Delete is DeleteCtx without a context.
 func (s *Sessions) Delete(token string) error { return s.DeleteCtx(context.Background(), token) }
-
-// CleanSessions removes what has expired: sessions, and failed sign-ins that no longer count.
-func (db *DB) CleanSessions(ctx context.Context) error {
-	return db.update(ctx, "clean sessions", func(t *tx) error {
-		if _, err := t.exec(`DELETE FROM sessions WHERE expires_at <= $1`, t.now.Unix()); err != nil {
-			return err
-		}
-		_, err := t.exec(`DELETE FROM login_failures WHERE first_at <= $1 AND blocked_until <= $1`, t.now.Add(-failureWindow).Unix())
-		return err
-	})
-}

@@ -15,7 +15,6 @@ const (
 	PerStorage   = "per_storage"
 	PerServer    = "per_server"
 	CatchUpHours = "catch_up_hours"
-	BrakeFactor  = "brake_factor"
 	WarnPercent  = "warn_percent"
 	HistoryDays  = "history_days"
 	TaskLogDays  = "task_log_days"
@@ -39,7 +38,6 @@ var knownSettings = []Setting{
 	{Key: PerStorage, Default: "4", Low: 1, High: 64, Text: "Backups that may write to one storage at the same time."},
 	{Key: PerServer, Default: "8", Low: 1, High: 256, Text: "Backups that may run on one server at the same time; each node runs one at most."},
 	{Key: CatchUpHours, Default: "6", Low: 1, High: 24, Text: "Hours after its time within which a scheduled backup may still start. New products begin with it."},
-	{Key: BrakeFactor, Default: "2", Low: 1, High: 100, Text: "Automatic removals on a storage stop when there are more than so many times the usual within an hour."},
 	{Key: WarnPercent, Default: "85", Low: 50, High: 99, Text: "Staff are told when a storage is fuller than so many percent."},
 	{Key: HistoryDays, Default: "400", Low: 31, High: 4000, Text: "Days that ended operations and past slots are kept."},
 	{Key: TaskLogDays, Default: "90", Low: 1, High: 4000, Text: "Days that the logs of Proxmox tasks are kept."},

@@ -115,6 +115,7 @@ func (s *Sim) handle(ctx context.Context, c *call) answer {
 // through is one call with the faults that hit it.
 func (s *Sim) through(c *call, hit hits) answer {
 	var a answer
+	c.doom = hit.doom
 	switch {
 	case hit.lostRequest:
 		a = answer{cut: true}
@@ -129,7 +130,6 @@ func (s *Sim) through(c *call, hit hits) answer {
 		return bare(596, "Connection timed out")
 	}
 	s.migrateNow(c, hit)
-	c.doom = hit.doom
 	a = s.run(c, s.nowMS())
 	return s.after(c, a, hit)
 }
@@ -281,7 +281,8 @@ type Call struct {
 	Path    string // below /api2/json
 	Params  map[string]string
 	Handled bool // false: a fault kept it from the world
-	Status  int  // 0: the connection was cut
+	Lost    bool // it was handled, but the answer was cut off
+	Status  int  // 0: the request was cut off
 	Reason  string
 	UPID    string // the task that it started
 }

@@ -15,7 +15,11 @@ const (
 
 // lastTold is when a node's pvestatd last spoke, and whether that still counts.
 func (s *Sim) lastTold(node string, at int64) (int64, bool) {
-	offset := int64(s.random("pvestatd", node).Uint64() % statEvery)
+	offset, known := s.phase[node]
+	if !known {
+		offset = int64(s.random("pvestatd", node).Uint64() % statEvery)
+		s.phase[node] = offset
+	}
 	until := at
 	if dead := s.silentSince(node); dead != 0 && dead < at {
 		until = dead
@@ -30,15 +34,14 @@ func getResources(s *Sim, c *call) answer {
 	kind := c.params.get("type")
 	out := []map[string]any{}
 	if kind == "" || kind == "vm" {
-		for _, g := range s.sortedGuests() {
+		for _, g := range s.st.Guests {
 			if s.may(c.who, fmt.Sprintf("/vms/%d", g.VMID), "VM.Audit") {
 				out = append(out, s.guestResource(g, c.at))
 			}
 		}
 	}
 	if kind == "" || kind == "node" {
-		for _, n := range s.st.World.Nodes {
-			e := s.nodeEntry(n, c)
+		for _, e := range s.nodeEntries(c) {
 			e["cgroup-mode"] = 1
 			out = append(out, e)
 		}
@@ -95,7 +98,7 @@ func (s *Sim) guestResource(g *guest, at int64) map[string]any {
 	} else {
 		e["uptime"] = 0
 	}
-	e["name"], e["status"], e["template"] = g.name(), was.Status, 0
+	e["name"], e["status"], e["template"] = was.Name, was.Status, 0
 	if g.Config["template"] == "1" {
 		e["template"] = 1
 	}
@@ -113,7 +116,7 @@ func (s *Sim) storageResource(st *Storage, node string, at int64) map[string]any
 		"id": "storage/" + node + "/" + st.Name, "type": "storage", "node": node, "storage": st.Name,
 		"plugintype": st.Type, "content": strings.Join(st.Content, ","), "shared": bit(st.Shared), "status": "unknown",
 	}
-	if told, counts := s.lastTold(node, at); counts && s.activateError(st, node) == "" {
+	if told, counts := s.lastTold(node, at); counts && (s.activateError(st, node) == "" || !s.goneAt(st, node, told)) {
 		total, used := s.space(s.keyOf(st.Name, node), told)
 		e["status"], e["maxdisk"], e["disk"] = "available", total, used
 	}

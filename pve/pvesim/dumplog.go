@@ -80,13 +80,14 @@ func (s *Sim) describe(t *task, g *guest, tu *turn, r *rand.Rand) {
 	}
 	if tu.Mode == "snapshot" {
 		disks()
+		tu.Prepared = slices.Clone(head)
 		mode()
-		left()
 	} else {
 		mode()
 		disks()
-		left()
+		tu.Prepared = slices.Clone(head)
 	}
+	left()
 	switch {
 	case tu.Mode == "suspend":
 		say("suspending guest")

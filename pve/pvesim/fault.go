@@ -246,6 +246,9 @@ func (s *Sim) after(c *call, a answer, h hits) answer {
 			a = shorten(a, f)
 		case LostAnswer:
 			a.cut = true
+			if c.method != "GET" {
+				s.calls[len(s.calls)-1].Lost = true
+			}
 		}
 	}
 	return a
@@ -264,7 +267,11 @@ func shorten(a answer, f Fault) answer {
 			n = len(list) / 2
 		}
 	}
-	a.data = list[:min(n, len(list))]
+	n = min(n, len(list))
+	a.data = list[:n]
+	if _, counted := a.more["total"]; counted {
+		a.more = map[string]any{"total": n}
+	}
 	return a
 }
 
@@ -303,14 +310,15 @@ func (s *Sim) otherNode(not, wanted string) string {
 	return not
 }
 
-// storageFault says whether a fault of the world holds for a storage on a node.
-func (s *Sim) storageFault(kind Kind, storage, node string) bool {
+// storageFault is since when a fault of the world holds for a storage on a
+// node, in unix milliseconds; 0 is not.
+func (s *Sim) storageFault(kind Kind, storage, node string) int64 {
 	for _, f := range s.faults {
 		if f.Kind == kind && f.Storage == storage && (f.Node == "" || f.Node == node || node == "") {
-			return true
+			return max(f.since, 1)
 		}
 	}
-	return false
+	return 0
 }
 
 // cutOff says whether a node cannot be reached.

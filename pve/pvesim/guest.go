@@ -26,6 +26,7 @@ type guest struct {
 type life struct {
 	At     int64
 	Status string
+	Name   string
 	Up     int64
 }
 
@@ -64,7 +65,8 @@ func (s *Sim) addGuest(in Guest, at int64) error {
 		g.PID, g.Up = 2000+int(r.Uint64()%15000), at
 	}
 	s.guests[g.VMID] = g
-	s.st.Guests = append(s.st.Guests, g)
+	i, _ := slices.BinarySearchFunc(s.st.Guests, g.VMID, func(o *guest, vmid int) int { return o.VMID - vmid })
+	s.st.Guests = slices.Insert(s.st.Guests, i, g)
 	s.images = nil
 	g.lived(at)
 	return nil
@@ -72,8 +74,8 @@ func (s *Sim) addGuest(in Guest, at int64) error {
 
 // lived notes a change of status for pvestatd to tell later.
 func (g *guest) lived(at int64) {
-	now := life{at, g.qmp(), g.Up}
-	if n := len(g.Changes); n > 0 && g.Changes[n-1].Status == now.Status {
+	now := life{at, g.qmp(), g.name(), g.Up}
+	if n := len(g.Changes); n > 0 && g.Changes[n-1].Status == now.Status && g.Changes[n-1].Name == now.Name {
 		return
 	}
 	g.Changes = append(g.Changes, now)
@@ -89,7 +91,7 @@ func (g *guest) was(at int64) life {
 			return l
 		}
 	}
-	return life{Status: "stopped"}
+	return life{Status: "stopped", Name: g.name()}
 }
 
 // qmp is what QEMU says: stopped, running, paused, prelaunch.
@@ -132,9 +134,9 @@ func (g *guest) name() string {
 	return cmp.Or(g.Name, fmt.Sprintf("VM %d", g.VMID))
 }
 
-// sorted are the disks by key.
+// sorted are the disks of the configuration by key.
 func (g *guest) sorted() []Disk {
-	out := slices.Clone(g.Disks)
+	out := slices.DeleteFunc(slices.Clone(g.Disks), func(d Disk) bool { return d.Loose })
 	slices.SortFunc(out, func(a, b Disk) int { return strings.Compare(a.Key, b.Key) })
 	return out
 }
@@ -149,8 +151,8 @@ func (g *guest) boot() int64 {
 			}
 		}
 	}
-	if len(g.Disks) > 0 {
-		return g.sorted()[0].Size
+	if disks := g.sorted(); len(disks) > 0 {
+		return disks[0].Size
 	}
 	return 0
 }
@@ -196,7 +198,7 @@ func (g *guest) config() map[string]string {
 			out[k] = v
 		}
 	}
-	for _, d := range g.Disks {
+	for _, d := range g.sorted() {
 		out[d.Key] = d.line(g.VMID)
 	}
 	return out

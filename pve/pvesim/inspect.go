@@ -46,13 +46,31 @@ func (s *Sim) Archives() []Archive {
 	return out
 }
 
+// Mounted are the finished archives without those that were written below a
+// mount point while its mount was away: when it is back, nobody sees them.
+func (s *Sim) Mounted() []Archive {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	out := []Archive{}
+	for _, sh := range s.st.Shelves {
+		for _, a := range sh.Archives {
+			if !sh.Key.Below {
+				out = append(out, a.Archive)
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Archive) int { return a.Time.Compare(b.Time) })
+	return out
+}
+
 // Guests are all machines, by number, with their lock and whether they run.
 func (s *Sim) Guests() []Guest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settle()
 	out := []Guest{}
-	for _, g := range s.sortedGuests() {
+	for _, g := range s.st.Guests {
 		out = append(out, g.Guest.clone())
 	}
 	return out

@@ -8,54 +8,72 @@ func (n Node) memory() int64 { return cmp.Or(n.Memory, 64*gib) }
 // getNodes is GET /nodes: everybody sees that a node is there, its figures
 // need Sys.Audit.
 func getNodes(s *Sim, c *call) answer {
-	out := []map[string]any{}
-	for _, n := range s.st.World.Nodes {
-		e := s.nodeEntry(n, c)
-		e["ssl_fingerprint"] = n.Fingerprint
-		out = append(out, e)
+	out := s.nodeEntries(c)
+	for i, e := range out {
+		e["ssl_fingerprint"] = s.st.World.Nodes[i].Fingerprint
 	}
 	return ok(out)
 }
 
-// nodeEntry is a node as the cluster sees it: offline at once when it is cut
-// off, unknown when its pvestatd has been silent for too long.
-func (s *Sim) nodeEntry(n Node, c *call) map[string]any {
-	e := map[string]any{"id": "node/" + n.Name, "type": "node", "node": n.Name, "status": "online"}
-	told, counts := s.lastTold(n.Name, c.at)
-	switch {
-	case n.Offline || s.cutOff(n.Name):
-		e["status"] = "offline"
-	case !counts:
-		e["status"] = "unknown"
-		return e
+// nodeEntries are the nodes as the cluster sees them: offline at once when one
+// is cut off, unknown when its pvestatd has been silent for too long.
+func (s *Sim) nodeEntries(c *call) []map[string]any {
+	loads := s.loads(c.at)
+	out := []map[string]any{}
+	for _, n := range s.st.World.Nodes {
+		e := map[string]any{"id": "node/" + n.Name, "type": "node", "node": n.Name, "status": "online"}
+		out = append(out, e)
+		told, counts := s.lastTold(n.Name, c.at)
+		switch {
+		case n.Offline || s.cutOff(n.Name):
+			e["status"] = "offline"
+		case !counts:
+			e["status"] = "unknown"
+			continue
+		}
+		e["level"] = ""
+		if e["status"] == "offline" || !s.may(c.who, "/nodes/"+n.Name, "Sys.Audit") {
+			continue
+		}
+		e["maxcpu"], e["maxmem"], e["maxdisk"] = n.cpus(), n.memory(), int64(rootTotal)
+		e["cpu"], e["mem"], e["disk"] = loads[n.Name].cpu, loads[n.Name].mem, int64(rootUsed)
+		e["uptime"] = (told - s.st.Boots[n.Name]) / 1000
 	}
-	e["level"] = ""
-	if e["status"] == "offline" || !s.may(c.who, "/nodes/"+n.Name, "Sys.Audit") {
-		return e
-	}
-	mem, cpu := s.busy(n, told)
-	e["maxcpu"], e["maxmem"], e["maxdisk"] = n.cpus(), n.memory(), int64(rootTotal)
-	e["cpu"], e["mem"], e["disk"] = cpu, mem, int64(rootUsed)
-	e["uptime"] = (told - s.st.Boots[n.Name]) / 1000
-	return e
+	return out
 }
 
-// busy is a node's use of memory and processors.
-func (s *Sim) busy(n Node, at int64) (mem int64, cpu float64) {
-	mem, cpu = 2*gib, 0.01
-	for _, g := range s.guests {
-		if g.Node == n.Name && g.Running {
-			u := g.usage(at)
-			mem += u.mem
-			cpu += u.cpu * float64(g.cpus()) / float64(n.cpus())
+// load is a node's use of memory and processors.
+type load struct {
+	mem int64
+	cpu float64
+}
+
+// loads are those of all nodes, as each last told.
+func (s *Sim) loads(at int64) map[string]load {
+	out, told := map[string]load{}, map[string]int64{}
+	for _, n := range s.st.World.Nodes {
+		told[n.Name], _ = s.lastTold(n.Name, at)
+		out[n.Name] = load{2 * gib, 0.01}
+	}
+	for _, g := range s.st.Guests {
+		if g.Running {
+			l, u := out[g.Node], g.usage(told[g.Node])
+			l.mem += u.mem
+			l.cpu += u.cpu * float64(g.cpus())
+			out[g.Node] = l
 		}
 	}
-	return min(mem, n.memory()), min(cpu, 1)
+	for _, n := range s.st.World.Nodes {
+		l := out[n.Name]
+		out[n.Name] = load{min(l.mem, n.memory()), min(l.cpu/float64(n.cpus()), 1)}
+	}
+	return out
 }
 
 func getNodeStatus(s *Sim, c *call) answer {
 	n := *s.node(c.node)
-	mem, cpu := s.busy(n, c.at)
+	now := s.loads(c.at)[n.Name]
+	mem, cpu := now.mem, now.cpu
 	memory := map[string]any{"total": n.memory(), "used": mem, "free": n.memory() - mem}
 	cpuinfo := map[string]any{
 		"cpus": n.cpus(), "cores": n.cpus(), "sockets": 1, "model": "Simulated CPU", "mhz": "2600.000",

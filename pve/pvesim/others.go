@@ -14,6 +14,7 @@ func (s *Sim) change(do func(at int64) error) error {
 	defer s.mu.Unlock()
 	s.settle()
 	err := do(s.nowMS())
+	s.rightsChanged()
 	if s.journal != "" {
 		if saved := s.save(); err == nil {
 			err = saved
@@ -259,6 +260,7 @@ func (s *Sim) SetNodeOnline(node string, online bool) error {
 		for _, g := range s.guests {
 			if g.Node == node && g.Running {
 				s.setRunning(g, at, false)
+				g.Leftover = 0
 			}
 		}
 		return nil
@@ -282,12 +284,16 @@ func (s *Sim) SetPvestatd(node string, alive bool) error {
 
 // SetStorage changes a storage's configuration or state.
 func (s *Sim) SetStorage(name string, edit func(*Storage)) error {
-	return s.change(func(int64) error {
+	return s.change(func(at int64) error {
 		st := s.storage(name)
 		if st == nil {
 			return fmt.Errorf("pvesim: no storage %q", name)
 		}
+		was := st.Gone
 		edit(st)
+		if st.Gone != was {
+			st.GoneSince = at
+		}
 		st.Name = name
 		return nil
 	})

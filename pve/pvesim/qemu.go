@@ -17,16 +17,10 @@ func (s *Sim) here(c *call) (*guest, *answer) {
 	return nil, &a
 }
 
-func (s *Sim) sortedGuests() []*guest {
-	out := slices.Clone(s.st.Guests)
-	slices.SortFunc(out, func(a, b *guest) int { return a.VMID - b.VMID })
-	return out
-}
-
 // getGuests is GET /nodes/N/qemu: live, and only what may be seen.
 func getGuests(s *Sim, c *call) answer {
 	out := []map[string]any{}
-	for _, g := range s.sortedGuests() {
+	for _, g := range s.st.Guests {
 		if g.Node == c.node && s.may(c.who, fmt.Sprintf("/vms/%d", g.VMID), "VM.Audit") {
 			out = append(out, s.guestEntry(g, c.at, c.params.boolean("full", false)))
 		}
@@ -93,7 +87,7 @@ func (s *Sim) guestEntry(g *guest, at int64, full bool) map[string]any {
 func (s *Sim) qemuFields(g *guest, e map[string]any, u usage) {
 	e["diskread"], e["diskwrite"], e["balloon"] = u.diskread, u.diskwrite, g.memory()
 	balloon := map[string]any{"actual": g.memory(), "max_mem": g.memory()}
-	if !g.Prelaunch {
+	if u.alive {
 		for _, k := range []string{"major_page_faults", "minor_page_faults", "mem_swapped_in", "mem_swapped_out"} {
 			balloon[k] = 0
 		}
@@ -113,10 +107,13 @@ func (s *Sim) qemuFields(g *guest, e map[string]any, u usage) {
 	}
 	e["nics"] = map[string]any{fmt.Sprintf("tap%di0", g.VMID): map[string]any{"netin": u.netin, "netout": u.netout}}
 	stats := map[string]any{}
-	for _, d := range g.Disks {
+	for _, d := range g.sorted() {
 		one := map[string]any{"account_failed": true, "account_invalid": true, "timed_stats": []any{}}
 		for _, k := range blockCounters {
 			one[k] = 0
+		}
+		if u.diskread > 0 {
+			one["idle_time_ns"] = 1_000_000_000
 		}
 		one["rd_bytes"], one["wr_bytes"] = u.diskread, u.diskwrite
 		stats[d.Key] = one
@@ -126,7 +123,7 @@ func (s *Sim) qemuFields(g *guest, e map[string]any, u usage) {
 
 var blockCounters = []string{
 	"failed_flush_operations", "failed_rd_operations", "failed_unmap_operations", "failed_wr_operations",
-	"failed_zone_append_operations", "flush_operations", "flush_total_time_ns", "idle_time_ns",
+	"failed_zone_append_operations", "flush_operations", "flush_total_time_ns",
 	"invalid_flush_operations", "invalid_rd_operations", "invalid_unmap_operations", "invalid_wr_operations",
 	"invalid_zone_append_operations", "rd_bytes", "rd_merged", "rd_operations", "rd_total_time_ns", "unmap_bytes",
 	"unmap_merged", "unmap_operations", "unmap_total_time_ns", "wr_bytes", "wr_highest_offset", "wr_merged",
@@ -137,19 +134,24 @@ var blockCounters = []string{
 // usage is what a running machine uses: made of its number and uptime, so that
 // it moves and yet is the same for the same moment.
 type usage struct {
-	at                                      int64
-	cpu                                     float64
+	at    int64
+	alive bool // the guest itself tells: a while after its start, if ever
+	cpu   float64
+
 	mem, netin, netout, diskread, diskwrite int64
 }
 
 func (g *guest) usage(at int64) usage {
-	if !g.Running || g.Prelaunch {
+	switch {
+	case !g.Running || g.Prelaunch || at-g.Up < 10_000:
 		return usage{at: at, mem: g.memory() / 32}
+	case g.Blank:
+		return usage{at: at, mem: g.memory() / 32, diskread: 2048}
 	}
 	seconds := max(at-g.Up, 0) / 1000
 	wave := (seconds/10 + int64(g.VMID)*7) % 20
 	return usage{
-		at: at, cpu: 0.005 + float64(wave)*0.004, mem: g.memory() * (40 + wave) / 100,
+		at: at, alive: true, cpu: 0.005 + float64(wave)*0.004, mem: g.memory() * (40 + wave) / 100,
 		netin: seconds * 220, netout: seconds * 180, diskread: 8704 + seconds*512, diskwrite: 4096 + seconds*1024,
 	}
 }

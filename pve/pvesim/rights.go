@@ -99,12 +99,53 @@ func (s *Sim) demand(who identity, path string, any ...string) *answer {
 
 // may says whether a privilege is held on a path.
 func (s *Sim) may(who identity, path, privilege string) bool {
-	held := s.privileges(who, path)
-	return slices.Contains(held, privilege)
+	_, held := slices.BinarySearch(s.privileges(who, path), privilege)
+	return held
 }
 
-// privileges are those held on a path, sorted.
+// rightsKey and rightsCache spare the walk through the access control list:
+// lists of thousands of machines ask for each of them.
+type rightsKey struct {
+	who  identity
+	path string
+}
+
+type rightsCache struct {
+	listed map[string]bool // paths of the access control list
+	plain  bool            // every entry propagates
+	held   map[rightsKey][]string
+}
+
+// rightsChanged must follow every change of roles, tokens and entries.
+func (s *Sim) rightsChanged() { s.rights = nil }
+
+// privileges are those held on a path, sorted. The caller does not change them.
 func (s *Sim) privileges(who identity, path string) []string {
+	if s.rights == nil {
+		s.rights = &rightsCache{listed: map[string]bool{}, plain: true, held: map[rightsKey][]string{}}
+		for _, acl := range s.st.World.ACL {
+			s.rights.listed[acl.Path] = true
+			s.rights.plain = s.rights.plain && !acl.NoPropagate
+		}
+	}
+	// Below the last path that has entries everything is the same.
+	for s.rights.plain && path != "/" && !s.rights.listed[path] {
+		if up := strings.LastIndex(path, "/"); up > 0 {
+			path = path[:up]
+		} else {
+			path = "/"
+		}
+	}
+	key := rightsKey{who, path}
+	held, known := s.rights.held[key]
+	if !known {
+		held = s.heldOn(who, path)
+		s.rights.held[key] = held
+	}
+	return held
+}
+
+func (s *Sim) heldOn(who identity, path string) []string {
 	ofUser := s.granted(who.User, path)
 	if who.Token == "" || !who.PrivSep {
 		return ofUser

@@ -2,6 +2,7 @@ package pvesim
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,13 +23,22 @@ const (
 )
 
 // Server is an http.Server that speaks as pveproxy does: HTTP/1.1 only, idle
-// connections closed after 5 s.
+// connections closed after 5 s, any connection after 100 requests (recorded
+// in 10).
 func (s *Sim) Server() *http.Server {
 	srv := &http.Server{Handler: s, IdleTimeout: idleTimeout, ReadHeaderTimeout: 30 * time.Second}
 	srv.Protocols = new(http.Protocols)
 	srv.Protocols.SetHTTP1(true)
+	srv.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, servedKey{}, new(int))
+	}
 	return srv
 }
+
+// servedKey finds a connection's count of requests.
+type servedKey struct{}
+
+const perConnection = 100
 
 // ServeHTTP answers over a real connection. The phrase of the status line is
 // the error's text, and after an error the connection is closed.
@@ -52,6 +62,11 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			out.Write(body)
 			_, _ = conn.Write(out.Bytes())
 			return
+		}
+	}
+	if served, counted := r.Context().Value(servedKey{}).(*int); counted {
+		if *served++; *served >= perConnection {
+			header.Set("Connection", "close")
 		}
 	}
 	for k, v := range header {

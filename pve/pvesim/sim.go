@@ -59,19 +59,21 @@ type Sim struct {
 	active []*task            // those without an end, in order of creation
 	done   []*task            // those with one, in order of their ends
 	images map[shelfKey]int64 // bytes of disk images, nil when to be counted again
+	rights *rightsCache       // nil when to be looked up again
 	faults []*activeFault
 	late   []lateCall
 	calls  []Call
 	counts map[string]int
 
-	settled int64 // unix milliseconds of the last look
+	settled int64            // unix milliseconds of the last look
+	phase   map[string]int64 // when in its round each pvestatd speaks
 }
 
 // state is all that the journal keeps.
 type state struct {
 	Release string
-	World   World // without Guests and Archives: they live below
-	Guests  []*guest
+	World   World    // without Guests and Archives: they live below
+	Guests  []*guest // by number
 	Shelves []*shelf
 	Tasks   []*task          // in order of creation
 	Counter uint64           // tasks ever created: the source of their randomness
@@ -119,6 +121,7 @@ func New(world World, o Options) (*Sim, error) {
 		shelf:   map[shelfKey]*shelf{},
 		tasks:   map[string]*task{},
 		counts:  map[string]int{},
+		phase:   map[string]int64{},
 	}
 	if s.journal != "" {
 		switch found, err := s.load(); {

@@ -196,23 +196,3 @@ func (l *lab) guest(vmid int) Guest {
 	l.t.Fatalf("no machine %d", vmid)
 	return Guest{}
 }
-
-func TestSmoke(t *testing.T) {
-	t.Parallel()
-	l := newLab(t, ContractWorld(1, 2), Options{})
-	t.Log(l.get("/version").raw)
-	for _, p := range []string{"/cluster/resources", "/cluster/tasks", "/nodes", "/nodes/pve1/status", "/nodes/pve1/storage", "/nodes/pve1/qemu/100/config", "/nodes/pve1/qemu/100/status/current"} {
-		r := l.get(p)
-		if r.status != 200 {
-			t.Error(p, r.status, r.reason)
-		}
-	}
-	up := l.backup(100, "local", "notes-template", "{{guestname}} x")
-	task := l.end(up)
-	t.Log(strings.Join(task.Log, "\n"))
-	up = l.backup(101, "local")
-	task = l.end(up)
-	t.Log(strings.Join(task.Log, "\n"))
-	t.Log(l.get("/nodes/pve1/storage/local/content", "content", "backup").raw)
-	t.Log(l.get("/nodes/pve1/tasks").raw)
-}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 )
 
 // shelfKey names one place where things lie: a storage on a node, or the one
@@ -99,7 +100,16 @@ func (s *Sim) shelfOf(key shelfKey) *shelf {
 
 // gone says whether a storage's mount is away on a node.
 func (s *Sim) gone(st *Storage, node string) bool {
-	return st.Gone || s.storageFault(StorageGone, st.Name, node)
+	return s.goneAt(st, node, math.MaxInt64)
+}
+
+// goneAt says whether it was away at a moment.
+func (s *Sim) goneAt(st *Storage, node string, at int64) bool {
+	if st.Gone && st.GoneSince <= at {
+		return true
+	}
+	since := s.storageFault(StorageGone, st.Name, node)
+	return since != 0 && since <= at
 }
 
 // activateError is why a storage cannot be used on a node; "" when it can.
@@ -145,7 +155,7 @@ func (s *Sim) space(key shelfKey, at int64) (total, used int64) {
 			used += t.Dump.Turn.occupied(at)
 		}
 	}
-	if st.Full || s.storageFault(StorageFull, st.Name, key.Node) {
+	if st.Full || s.storageFault(StorageFull, st.Name, key.Node) != 0 {
 		used = max(used, total)
 	}
 	return total, used
@@ -177,7 +187,7 @@ func (s *Sim) fullAt(tu *turn, until int64) int64 {
 		total, used := s.space(tu.Shelf, at)
 		return tu.occupied(at) > 0 && used > total
 	}
-	if st := s.storage(tu.Shelf.Storage); st.Full || s.storageFault(StorageFull, st.Name, tu.Shelf.Node) {
+	if st := s.storage(tu.Shelf.Storage); st.Full || s.storageFault(StorageFull, st.Name, tu.Shelf.Node) != 0 {
 		over = func(at int64) bool { return tu.occupied(at) > 0 }
 	}
 	if !over(until) {
@@ -202,9 +212,11 @@ func getStorages(s *Sim, c *call) answer {
 	}
 	wanted := splitList(c.params.get("content"))
 	out := []map[string]any{}
+	var probe time.Duration
 	for i := range s.st.World.Storages {
 		st := &s.st.World.Storages[i]
-		fits := len(wanted) == 0 || slices.ContainsFunc(wanted, st.has)
+		// Asked for a kind of content, disabled ones are left out.
+		fits := len(wanted) == 0 || !st.Disabled && slices.ContainsFunc(wanted, st.has)
 		if !fits || !st.on(c.node) || c.params.boolean("enabled", false) && st.Disabled ||
 			c.params.has("storage") && c.params.get("storage") != st.Name ||
 			s.demand(c.who, "/storage/"+st.Name, "Datastore.Audit", "Datastore.AllocateSpace") != nil {
@@ -212,6 +224,9 @@ func getStorages(s *Sim, c *call) answer {
 		}
 		e := s.storageEntry(st, c.node, c.at)
 		e["storage"] = st.Name
+		if st.Type != "dir" && !st.Disabled && s.gone(st, c.node) {
+			probe += probeWait
+		}
 		if total, _ := e["total"].(int64); total > 0 {
 			e["used_fraction"] = float64(e["used"].(int64)) / float64(total)
 		}
@@ -226,8 +241,14 @@ func getStorages(s *Sim, c *call) answer {
 	slices.SortFunc(out, func(a, b map[string]any) int {
 		return cmp.Compare(a["storage"].(string), b["storage"].(string))
 	})
-	return ok(out)
+	a := ok(out)
+	a.wait = probe
+	return a
 }
+
+// probeWait is how long a storage in the network that does not answer holds
+// up a list (facts, "HTTP").
+const probeWait = 2 * time.Second
 
 // storageEntry is a storage's state on a node.
 func (s *Sim) storageEntry(st *Storage, node string, at int64) map[string]any {

@@ -56,7 +56,9 @@ func getTasks(s *Sim, c *call) answer {
 	start := min(c.params.integer("start", 0), int64(total))
 	limit := min(c.params.integer("limit", 50), int64(total)-start)
 	a := ok(out[start : start+limit])
-	a.more = map[string]any{"total": total}
+	if total > 0 { // without any there is no total (recorded in 08)
+		a.more = map[string]any{"total": total}
+	}
 	return a
 }
 
@@ -100,7 +102,7 @@ func (s *Sim) seesTask(who identity, t *task) bool {
 
 func (s *Sim) ownsTask(who identity, t *task) bool {
 	user, _ := t.owner()
-	return t.User == who.Name || user == who.Name || who.User == user && !who.PrivSep && who.Token != "" && t.User == user
+	return t.User == who.Name || user == who.Name
 }
 
 // getClusterTasks is GET /cluster/tasks: the 25 newest of each node, by start.

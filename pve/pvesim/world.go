@@ -54,8 +54,9 @@ type Storage struct {
 	// for a directory (62 ms for 500 entries, records 12) and 1 ms for nfs.
 	EntryCost time.Duration
 
-	Gone bool // its mount went away, on every node
-	Full bool // no byte is free
+	Gone      bool  // its mount went away, on every node
+	GoneSince int64 // unix milliseconds; 0 is from the beginning
+	Full      bool  // no byte is free
 }
 
 // Guest is one virtual machine.
@@ -74,6 +75,7 @@ type Guest struct {
 	Running     bool
 	Paused      bool // running, but QEMU says paused
 	AgentSilent bool // the agent is configured but does not answer
+	Blank       bool // nothing runs in it that would tell QEMU of its memory
 	Lock        string
 	Snapshots   []string // names; a backup's log mentions that there are some
 }
@@ -88,6 +90,7 @@ type Disk struct {
 	Used     int64  // bytes that hold data
 	NoBackup bool   // backup=0
 	Options  string // further options, such as "iops_wr=300,mbps_rd=20"
+	Loose    bool   // lies there, but no line of the configuration names it: a snapshot's memory
 
 	// Ratio is what compression leaves of the data; 0 is 1: not compressible,
 	// as the recorded machines were.

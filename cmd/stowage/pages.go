@@ -1,0 +1,22 @@
+package main
+
+import (
+	"stowage/handlers"
+	"stowage/templates"
+)
+
+// newSite makes the portal's pages. Those of the demo offer its logins.
+func newSite(o portalOptions) *handlers.Site {
+	version, _ := buildVersion()
+	options := handlers.Options{DB: o.DB, Log: o.Log, Version: version, Demo: o.Demo}
+	if o.Demo {
+		options.DemoPassword = demoPassword
+		for _, c := range demoClients {
+			options.DemoLogins = append(options.DemoLogins, templates.DemoLogin{Email: demoEmail(c.key), What: "client, " + c.name})
+		}
+		for _, s := range demoStaff {
+			options.DemoLogins = append(options.DemoLogins, templates.DemoLogin{Email: demoEmail(s.key), What: "staff, " + string(s.role)})
+		}
+	}
+	return handlers.New(options)
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"io"
+	"time"
+
+	"stowage/portal"
+	"stowage/store"
+)
+
+type productCmd struct {
+	Add  productAddCmd  `cmd:"" help:"Add what is sold."`
+	List productListCmd `cmd:"" help:"List products."`
+}
+
+type productAddCmd struct {
+	data
+	output
+	Name string `required:"" help:"Its name."`
+
+	Backups       int    `required:"" help:"Quota: complete backups that a service may keep. 0 for none."`
+	BackupStorage string `placeholder:"STORAGE" help:"The storage that backups go to."`
+	Mode          string `default:"snapshot" enum:"snapshot,suspend,stop" help:"How backups are taken: ${enum} (${default})."`
+	ModeChoice    bool   `help:"A service may have a mode of its own."`
+	Compress      string `default:"zstd" enum:"0,gzip,lzo,zstd" help:"Compression: ${enum} (${default}); 0 for none."`
+	Bwlimit       int64  `placeholder:"KIBPS" help:"Limit of reading while a backup is made, in KiB/s; the token needs Sys.Modify for it. 0 for the host's own."`
+	Fleecing      string `placeholder:"STORAGE" help:"Storage of the fleecing image; none where it is left out."`
+	Eviction      string `default:"before" enum:"before,after" help:"When all places are used, the oldest is removed before or after the new one is made (${default})."`
+	LastCopy      string `default:"overlap" enum:"overlap,hold" help:"When only the newest good backup could make room: make the new one first (overlap), or skip (hold)."`
+	Spread        int    `placeholder:"MINUTES" help:"Scheduled backups start up to so many minutes after their time, never before."`
+	CatchUp       int    `placeholder:"HOURS" help:"Hours after its time within which a scheduled backup may still start; without it, the setting catch_up_hours."`
+	Protect       int    `placeholder:"COUNT" help:"Backups that a client may protect from removal."`
+
+	Snapshots    int `placeholder:"COUNT" help:"Quota of snapshots."`
+	SnapshotDays int `default:"1" placeholder:"DAYS" help:"Days that a snapshot lives, 1 to 10."`
+
+	Sockets     int    `placeholder:"COUNT" help:"Hardware: CPU sockets."`
+	Cores       int    `placeholder:"COUNT" help:"Hardware: cores of each socket."`
+	Memory      int    `placeholder:"MB" help:"Hardware: memory in MB."`
+	Disk        int64  `placeholder:"GIB" help:"Hardware: size of the system disk in GiB."`
+	DiskStorage string `placeholder:"STORAGE" help:"Hardware: storage of the system disk."`
+	DiskDevice  string `default:"scsi0" placeholder:"DEVICE" help:"Hardware: device of the system disk (${default})."`
+	Bridge      string `placeholder:"BRIDGE" help:"Hardware: bridge of the network card."`
+	VLAN        int    `name:"vlan" placeholder:"TAG" help:"Hardware: VLAN of the network card."`
+}
+
+// Run adds the product.
+func (c *productAddCmd) Run(a *app) error {
+	hardware, err := c.hardware()
+	if err != nil {
+		return err
+	}
+	return c.with(a, func(db *store.DB) error {
+		hours := c.CatchUp
+		if hours == 0 {
+			if hours, err = db.SettingInt(a.ctx, store.CatchUpHours); err != nil {
+				return err
+			}
+		}
+		added, err := db.AddProduct(a.ctx, actor, portal.Product{
+			Name: c.Name, Quota: c.Backups, Storage: c.BackupStorage, Mode: c.Mode, ModeChoice: c.ModeChoice, Compress: c.Compress,
+			BWLimit: c.Bwlimit, Fleecing: c.Fleecing, Spread: time.Duration(c.Spread) * time.Minute,
+			Policy:      portal.Policy{Eviction: portal.EvictionMode(c.Eviction), LastCopy: portal.LastCopyMode(c.LastCopy)},
+			StartWindow: time.Duration(hours) * time.Hour, Protect: c.Protect, Hardware: hardware,
+			Snapshots: c.Snapshots, SnapshotDays: c.SnapshotDays,
+		})
+		if err != nil {
+			return err
+		}
+		return c.print(a, map[string]string{"uid": added.UID, "name": added.Name}, func(w io.Writer) {
+			row(w, "uid", added.UID)
+			row(w, "name", added.Name)
+		})
+	})
+}
+
+// hardware gathers the flags of what the machine is made of.
+func (c *productAddCmd) hardware() (portal.Hardware, error) {
+	switch {
+	case c.Sockets < 0 || c.Cores < 0 || c.Memory < 0 || c.Disk < 0:
+		return portal.Hardware{}, wrongUse("--sockets, --cores, --memory and --disk are no negative numbers")
+	case c.VLAN < 0 || c.VLAN > 4094:
+		return portal.Hardware{}, wrongUse("--vlan is a number from 1 to 4094")
+	case c.DiskStorage != "" && c.Disk == 0:
+		return portal.Hardware{}, wrongUse("--disk-storage needs --disk")
+	case c.VLAN != 0 && c.Bridge == "":
+		return portal.Hardware{}, wrongUse("--vlan needs --bridge")
+	}
+	h := portal.Hardware{Sockets: c.Sockets, Cores: c.Cores, MemoryMB: c.Memory}
+	if c.Disk > 0 {
+		h.Disks = []portal.Disk{{Key: c.DiskDevice, Size: c.Disk << 30, Storage: c.DiskStorage, Backup: true}}
+	}
+	if c.Bridge != "" {
+		h.Nets = []portal.Net{{Key: "net0", Bridge: c.Bridge, Tag: c.VLAN}}
+	}
+	return h, nil
+}
+
+type productListCmd struct {
+	data
+	output
+}
+
+// Run lists the products.
+func (c *productListCmd) Run(a *app) error {
+	type product struct {
+		UID       string `json:"uid"`
+		Name      string `json:"name"`
+		Backups   int    `json:"backups"`
+		Storage   string `json:"backup_storage"`
+		Mode      string `json:"mode"`
+		Eviction  string `json:"eviction"`
+		LastCopy  string `json:"last_copy"`
+		Snapshots int    `json:"snapshots"`
+	}
+	return c.with(a, func(db *store.DB) error {
+		all, err := db.Products(a.ctx)
+		if err != nil {
+			return err
+		}
+		out := make([]product, len(all))
+		for i, p := range all {
+			out[i] = product{p.UID, p.Name, p.Quota, p.Storage, p.Mode, string(p.Policy.Eviction), string(p.Policy.LastCopy), p.Snapshots}
+		}
+		return c.print(a, out, func(w io.Writer) {
+			row(w, "UID", "NAME", "BACKUPS", "STORAGE", "MODE", "EVICTION", "LAST COPY")
+			for _, p := range out {
+				row(w, p.UID, p.Name, p.Backups, p.Storage, p.Mode, p.Eviction, p.LastCopy)
+			}
+		})
+	})
+}

@@ -1,0 +1,45 @@
+package handlers
+
+import (
+	"github.com/labstack/echo/v4"
+
+	"stowage/portal"
+	"stowage/store"
+	"stowage/templates"
+)
+
+// listAllOperations shows staff the live queue and the history of all services.
+func (s *Site) listAllOperations(c echo.Context) error {
+	ctx := c.Request().Context()
+	f := store.OperationFilter{
+		Query: searched(c), State: c.QueryParam("state"), Kind: c.QueryParam("kind"), Server: c.QueryParam("server"), Service: c.QueryParam("service"),
+	}
+	lines, turn, err := s.db.StaffOperations(ctx, f, wantedPage(c))
+	if err != nil {
+		return err
+	}
+	servers, err := s.serverFilter(ctx, f.Server)
+	if err != nil {
+		return err
+	}
+	v := templates.AdminOperationsPage{
+		Frame: s.frame(c, "Operations", templates.AreaAdminOperations), Query: f.Query, Paging: keyed(c, turn, len(lines), "operation"),
+		Filters: []templates.Filter{
+			{Name: "state", Label: "State", Value: f.State, Options: []templates.Option{
+				{Value: "", Text: "Any state"}, {Value: "open", Text: "Not ended"}, {Value: string(portal.StateQueued), Text: "Waiting"},
+				{Value: string(portal.StateRunning), Text: "Running"}, {Value: string(portal.StateHeld), Text: "Held"}, {Value: string(portal.StateSucceeded), Text: "Done"},
+				{Value: string(portal.StateFailed), Text: "Failed"}, {Value: string(portal.StateCancelled), Text: "Cancelled"},
+			}},
+			{Name: "kind", Label: "Kind", Value: f.Kind, Options: []templates.Option{
+				{Value: "", Text: "Any kind"}, {Value: string(portal.KindBackup), Text: "Backup"}, {Value: string(portal.KindDelete), Text: "Removal"},
+				{Value: string(portal.KindProtect), Text: "Protection"},
+			}},
+			servers,
+		},
+	}
+	t := teller{now: s.db.Now(), loc: zone(login(c)), staff: true}
+	for _, line := range lines {
+		v.Rows = append(v.Rows, t.row(line))
+	}
+	return show(c, v)
+}

@@ -1,0 +1,157 @@
+package handlers
+
+import (
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"stowage/portal"
+	"stowage/store"
+	"stowage/templates"
+)
+
+// listServers shows every server with its storages.
+func (s *Site) listServers(c echo.Context) error {
+	lines, warn, err := s.serverLines(c)
+	if err != nil {
+		return err
+	}
+	d := desk{now: s.db.Now(), loc: zone(login(c))}
+	v := templates.AdminServersPage{Frame: s.frame(c, "Servers", templates.AreaAdminServers)}
+	for _, line := range lines {
+		v.Rows = append(v.Rows, d.server(line, warn))
+	}
+	return show(c, v)
+}
+
+func (s *Site) serverLines(c echo.Context) ([]store.ServerLine, int, error) {
+	warn, err := s.db.SettingInt(c.Request().Context(), store.WarnPercent)
+	if err != nil {
+		return nil, 0, err
+	}
+	lines, err := s.db.ServerLines(c.Request().Context())
+	return lines, warn, err
+}
+
+// server is one server as its card shows it.
+func (d desk) server(line store.ServerLine, warn int) templates.ServerRow {
+	r := templates.ServerRow{
+		UID: line.UID, Name: line.Name, Version: line.Release, Nodes: len(line.Nodes), Services: line.Services, Seen: d.at(line.SeenAt),
+		Missing: len(line.RightsMissing), Status: templates.Badge{Text: "Reachable", Tone: templates.ToneGood},
+	}
+	switch {
+	case !line.UnreachableSince.IsZero():
+		r.Status = templates.Badge{Text: "Unreachable", Tone: templates.ToneBad}
+		r.Sentence = "Unreachable since " + since(line.UnreachableSince, d.now, d.loc) + ": " + line.Trouble
+	case line.SeenAt.IsZero():
+		r.Status = templates.Badge{Text: "Never reached", Tone: templates.ToneWarn}
+	case !line.ClockTrusted():
+		r.Status = templates.Badge{Text: "Clock differs", Tone: templates.ToneBad}
+		r.Sentence = "Its clock is " + portal.Duration(line.Skew.Abs()) + " off. Nothing is removed or caught up there until the clocks agree."
+	case down(line) > 0:
+		r.Status = templates.Badge{Text: templates.Plural(down(line), "node") + " offline", Tone: templates.ToneBad}
+	}
+	for _, storage := range line.Storages {
+		r.Storages = append(r.Storages, d.storage(storage, warn))
+	}
+	return r
+}
+
+func down(line store.ServerLine) (n int) {
+	for _, node := range line.Nodes {
+		if !node.Online {
+			n++
+		}
+	}
+	return n
+}
+
+func (d desk) storage(s store.StorageRow, warn int) templates.StorageRow {
+	r := templates.StorageRow{Name: s.Name, Type: s.Type, Used: templates.OfBytes(s.Used, s.Total), Tone: templates.ToneGood}
+	if s.Node != "" {
+		r.Name += " on " + s.Node
+	}
+	if s.Total > 0 {
+		r.Percent = int(100 * s.Used / s.Total)
+	}
+	switch {
+	case !s.Active:
+		r.Tone, r.Foreign = templates.ToneBad, "Offline."
+	case s.Doubt != "":
+		r.Tone, r.Foreign = templates.ToneBad, "In doubt since "+since(s.DoubtSince, d.now, d.loc)+": "+s.Doubt+"."
+	case !s.BrakeSince.IsZero():
+		r.Tone, r.Foreign = templates.ToneBad, "Automatic removals stopped at "+since(s.BrakeSince, d.now, d.loc)+"."
+	case r.Percent >= 95:
+		r.Tone = templates.ToneBad
+	case r.Percent >= warn:
+		r.Tone = templates.ToneWarn
+	}
+	if s.External > 0 && r.Foreign == "" {
+		r.Foreign = templates.Plural(s.External, "archive") + " there not made by the portal."
+	}
+	return r
+}
+
+// showServer shows one server with what its last check found.
+func (s *Site) showServer(c echo.Context) error {
+	warn, err := s.db.SettingInt(c.Request().Context(), store.WarnPercent)
+	if err != nil {
+		return err
+	}
+	line, err := s.db.ServerLine(c.Request().Context(), c.Param("uid"))
+	if err != nil {
+		return err
+	}
+	d := desk{now: s.db.Now(), loc: zone(login(c))}
+	f := s.frame(c, line.Name, templates.AreaAdminServers)
+	f.Crumbs = []templates.Crumb{{Text: "Servers", Href: "/admin/servers"}, {Text: line.Name}}
+	page := templates.AdminServerPage{
+		Frame: f, Server: d.server(line, warn), Endpoints: line.Endpoints, Facts: d.serverFacts(line), Checks: checks(line.Server),
+		Check: templates.Denied("A check asks the server itself. Run it with: stowage server check " + line.Name),
+	}
+	if !line.CheckedAt.IsZero() {
+		page.Checked = templates.AtAgo(line.CheckedAt, d.now, d.loc)
+	}
+	return show(c, page)
+}
+
+func (d desk) serverFacts(line store.ServerLine) []templates.Fact {
+	list := []templates.Fact{
+		{Name: "Token", Value: line.TokenID}, {Name: "Clock", Value: skewWords(line.Skew)},
+		{Name: "Operations", Value: templates.Plural(line.Running, "operation") + " running", Hint: templates.Plural(line.Queued, "operation") + " waiting"},
+	}
+	for _, n := range line.Nodes {
+		f := templates.Fact{Name: "Node " + n.Name, Value: "online"}
+		if !n.Online {
+			f.Value = "offline since " + since(n.DownSince, d.now, d.loc)
+		}
+		if n.ForeignDump != "" {
+			f.Hint = "a backup that is not ours runs"
+		}
+		list = append(list, f)
+	}
+	return list
+}
+
+func skewWords(skew time.Duration) string {
+	switch {
+	case skew == 0:
+		return "agrees with ours"
+	case skew > 0:
+		return skew.Abs().String() + " ahead of ours"
+	}
+	return skew.Abs().String() + " behind ours"
+}
+
+// checks are the findings of the last check, and the rights that the last look at the permissions missed.
+func checks(v portal.Server) []templates.Check {
+	tones := map[string]templates.Tone{"ok": templates.ToneGood, "warning": templates.ToneWarn, "error": templates.ToneBad}
+	var list []templates.Check
+	for _, f := range v.Findings {
+		list = append(list, templates.Check{Title: f.Text, Tone: tones[f.Level], Sentence: f.Mend})
+	}
+	for _, right := range v.RightsMissing {
+		list = append(list, templates.Check{Title: right, Tone: templates.ToneBad, Sentence: "The token lacks this right: backups that need it wait."})
+	}
+	return list
+}

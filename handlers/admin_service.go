@@ -1,0 +1,70 @@
+package handlers
+
+import (
+	"fmt"
+
+	"github.com/labstack/echo/v4"
+
+	"stowage/templates"
+)
+
+// showAnyService shows staff one service of any client.
+func (s *Site) showAnyService(c echo.Context) error {
+	ctx := c.Request().Context()
+	v, err := s.lookAt(ctx, 0, c.Param("uid"), login(c))
+	if err != nil {
+		return err
+	}
+	external, err := s.db.External(ctx, v.Service, 50)
+	if err != nil {
+		return err
+	}
+	f := s.frame(c, v.Service.Name, templates.AreaAdminServices)
+	f.Zone = v.Schedule.Zone
+	f.Crumbs = []templates.Crumb{{Text: "Services", Href: "/admin/services"}, {Text: v.Service.Name}}
+	head := v.head("")
+	head.Client, head.Staff = v.Client.Name, true
+	page := templates.AdminServicePage{
+		Frame: f, Service: head, Notices: v.notices(), Facts: v.staffFacts(), Counter: v.counterView(), Ledger: v.ledger(), List: v.list(),
+	}
+	if v.Schedule.Enabled() {
+		page.Schedule = v.Schedule.Describe() + " (" + v.Schedule.Zone + ")"
+	}
+	if next := v.nextRuns(1); len(next) > 0 {
+		page.NextRun = v.run(next[0].Due)
+	}
+	for _, b := range external {
+		page.External = append(page.External, templates.ExternalRow{
+			Volid: b.Volid, When: v.at(startOf(b)), Size: templates.Bytes(b.Size), Reason: "It carries no mark of this installation.",
+		})
+	}
+	t := v.teller()
+	t.staff = true
+	for _, line := range v.Recent {
+		page.Recent = append(page.Recent, t.row(line))
+	}
+	return show(c, page)
+}
+
+// staffFacts are what staff need to find a machine.
+func (v *shown) staffFacts() []templates.Fact {
+	seen := v.ago(v.Service.SeenAt)
+	return []templates.Fact{
+		{Name: "Client", Value: v.Client.Name},
+		{Name: "Server", Value: v.Server.Name, Hint: "node " + v.Service.Node},
+		{Name: "vmid", Value: fmt.Sprint(v.Service.VMID)},
+		{Name: "Product", Value: v.Product.Name, Hint: "storage " + v.Product.Storage + ", mode " + v.Service.ModeIn(v.Product)},
+		{Name: "State", Value: string(v.Service.State)},
+		{Name: "Lock", Value: orNone(v.Service.Lock)},
+		{Name: "Machine", Value: orNone(v.Service.Identity.UUID), Hint: v.Service.Identity.MACs},
+		{Name: "Last seen", Value: seen.Text, Hint: seen.Ago},
+		{Name: "Protection", Value: v.protection().Sentence},
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}

@@ -1,0 +1,16 @@
+package handlers
+
+import (
+	"github.com/labstack/echo/v4"
+
+	"stowage/templates"
+)
+
+// showService shows one service at a glance.
+func (s *Site) showService(c echo.Context) error {
+	v, err := s.look(c, c.Param("uid"))
+	if err != nil {
+		return err
+	}
+	return show(c, v.servicePage(s.frame(c, v.Service.Name, templates.AreaServices)))
+}

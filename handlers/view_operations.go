@@ -1,0 +1,269 @@
+package handlers
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"stowage/portal"
+	"stowage/store"
+	"stowage/templates"
+)
+
+// teller says times and names of operations: to a client in the service's zone, to staff in their own.
+type teller struct {
+	now   time.Time
+	loc   *time.Location
+	staff bool
+}
+
+func (v *shown) teller() teller { return teller{now: v.Now, loc: v.loc} }
+
+func (v *shown) operationRow(line store.OperationLine) templates.OperationRow {
+	return v.teller().row(line)
+}
+
+// row is one operation in a list.
+func (t teller) row(line store.OperationLine) templates.OperationRow {
+	r := templates.OperationRow{
+		UID: line.UID, Kind: string(line.Kind), State: string(line.State), Title: t.title(line), Sentence: t.outcome(line.Operation),
+		When: templates.At(line.CreatedAt, t.now, t.loc), Took: took(line.Operation), Who: t.who(line), Reference: line.Reference,
+	}
+	if t.staff {
+		r.Service, r.Client, r.Href = line.ServiceName, line.ClientName, "/admin/operations/"+line.UID
+		r.Where = line.ServerName
+		if line.Node != "" {
+			r.Where += " (node " + line.Node + ")"
+		}
+	}
+	return r
+}
+
+// title names an operation: "Scheduled backup", "Removal of the copy of Thu 12 Nov 03:00".
+func (t teller) title(line store.OperationLine) string {
+	of := ""
+	if !line.CopyBegan.IsZero() {
+		of = " of " + templates.At(line.CopyBegan, t.now, t.loc).Text
+	}
+	switch line.Kind {
+	case portal.KindDelete:
+		return "Removal of the copy" + of
+	case portal.KindProtect:
+		if line.Protect {
+			return "Protection of the copy" + of
+		}
+		return "End of the protection of the copy" + of
+	}
+	if line.Scheduled() {
+		return "Scheduled backup"
+	}
+	return "Backup"
+}
+
+// outcome says how an operation stands or ended, in one sentence for everybody.
+func (t teller) outcome(o portal.Operation) string {
+	switch o.State {
+	case portal.StateQueued:
+		if o.WaitsFor != "" {
+			return "Waits: " + o.WaitsFor + "."
+		}
+		return "Waits for its turn."
+	case portal.StateRunning:
+		return "Under way since " + since(o.StartedAt, t.now, t.loc) + "."
+	}
+	if o.Warning != "" {
+		return strings.TrimSpace(o.Reason + " " + o.Warning)
+	}
+	return o.Reason
+}
+
+// who says who asked for an operation. To clients, staff are "our team".
+func (t teller) who(line store.OperationLine) string {
+	switch {
+	case line.Actor == "cron":
+		return "Schedule"
+	case strings.HasPrefix(line.Actor, "client:") && line.Who != "", t.staff && line.Who != "":
+		return line.Who
+	case t.staff:
+		return line.Actor
+	}
+	return "Our team"
+}
+
+func took(o portal.Operation) string {
+	if o.StartedAt.IsZero() || o.EndedAt.IsZero() || o.EndedAt.Before(o.StartedAt) {
+		return ""
+	}
+	return templates.Duration(o.EndedAt.Sub(o.StartedAt))
+}
+
+// operation is one operation with its steps and log.
+func (t teller) operation(o store.OperationView, machine string) templates.OperationView {
+	at := func(i time.Time) templates.Moment { return templates.At(i, t.now, t.loc) }
+	v := templates.OperationView{
+		UID: o.UID, Kind: string(o.Kind), State: string(o.State), Version: o.Version, Machine: machine, Title: t.title(o.OperationLine),
+		Sentence: t.outcome(o.Operation), Reference: o.Reference, Who: t.who(o.OperationLine), Asked: at(o.CreatedAt), Began: at(o.StartedAt),
+		Ended: at(o.EndedAt), Took: took(o.Operation), Steps: t.steps(o), Log: t.log(o), RetryOf: o.RetryOf, RetriedBy: o.RetriedBy,
+		HideCancel: o.State.Final(), HideRetry: o.State != portal.StateFailed && o.State != portal.StateCancelled || o.RetriedBy != "",
+	}
+	if o.State == portal.StateFailed || o.State == portal.StateHeld {
+		v.Unharmed = unharmed(o.Operation)
+		if told := toldAt(o); !told.IsZero() {
+			v.Told = "Our team was told at " + since(told, t.now, t.loc) + "; the reference is " + o.Reference + "."
+		}
+	}
+	return v
+}
+
+// toldAt gives when staff were told of a bad end: in the transaction that wrote the line about it.
+func toldAt(o store.OperationView) time.Time {
+	for _, n := range slices.Backward(o.Steps) {
+		if n.What == "failed" {
+			return n.At
+		}
+	}
+	return time.Time{}
+}
+
+// unharmed says what a failure has left alone, as far as the outcome does not say so by itself.
+func unharmed(o portal.Operation) string {
+	switch {
+	case o.Kind != portal.KindBackup:
+		return "Your machine and your other backups were not touched."
+	case o.Evicted && o.Timing == portal.TimingBefore:
+		return "Your machine was not changed. To make room, the oldest backup had been removed; the others are untouched."
+	case strings.Contains(o.Reason, "untouched"):
+		return "Your machine was not changed."
+	}
+	return "Your machine was not changed, and your other backups are untouched."
+}
+
+// stepsOf lists the steps of an operation in their order.
+func stepsOf(o portal.Operation) []string {
+	switch o.Kind {
+	case portal.KindDelete:
+		return []string{portal.StepDelete}
+	case portal.KindProtect:
+		return []string{portal.StepProtect}
+	}
+	list := []string{portal.StepPreflight}
+	if o.Timing == portal.TimingBefore {
+		list = append(list, portal.StepEvict)
+	}
+	list = append(list, portal.StepDump)
+	if o.Timing == portal.TimingAfter {
+		list = append(list, portal.StepEvict)
+	}
+	return list
+}
+
+var stepTitles = map[string]string{
+	portal.StepPreflight: "Look at the machine, the storage and the free places",
+	portal.StepDump:      "Write the copy and check it",
+	portal.StepVerify:    "Check the copy",
+	portal.StepDelete:    "Remove the copy",
+	portal.StepProtect:   "Change the protection",
+}
+
+func stepTitle(o portal.Operation, step string) string {
+	if step == portal.StepEvict {
+		if o.Timing == portal.TimingAfter {
+			return "Remove the copy that was to go"
+		}
+		return "Remove the oldest copy to make room"
+	}
+	if title, ok := stepTitles[step]; ok {
+		return title
+	}
+	return step
+}
+
+// steps shows which steps are done, which one is under way, and which are to come.
+func (t teller) steps(o store.OperationView) []templates.Step {
+	names := stepsOf(o.Operation)
+	present := slices.Index(names, o.Step)
+	if present < 0 {
+		names, present = append(names, o.Step), len(names)
+	}
+	began := make([]time.Time, len(names)+1)
+	began[0], began[len(names)] = o.StartedAt, o.EndedAt
+	out := make([]templates.Step, len(names))
+	for i, name := range names {
+		out[i] = templates.Step{Title: stepTitle(o.Operation, name), State: stepState(o.Operation, i, present)}
+		for _, n := range o.Steps {
+			if n.Step != name {
+				continue
+			}
+			if began[i].IsZero() {
+				began[i] = n.At
+			}
+			out[i].Sentence = n.Text
+		}
+		if out[i].State != "waiting" && out[i].State != "skipped" {
+			out[i].Began = templates.At(began[i], t.now, t.loc)
+		}
+	}
+	for i := range out {
+		if end := began[i+1]; out[i].State == "done" && !began[i].IsZero() && end.After(began[i]) {
+			out[i].Took = templates.Duration(end.Sub(began[i]))
+		}
+	}
+	return out
+}
+
+func stepState(o portal.Operation, i, present int) string {
+	switch {
+	case o.State == portal.StateSucceeded || i < present:
+		return "done"
+	case i > present && o.State.Final():
+		return "skipped"
+	case i > present:
+		return "waiting"
+	}
+	return map[portal.State]string{
+		portal.StateQueued: "waiting", portal.StateRunning: "running", portal.StateHeld: "failed", portal.StateFailed: "failed", portal.StateCancelled: "skipped",
+	}[o.State]
+}
+
+// log is the operation's own story.
+func (t teller) log(o store.OperationView) []templates.LogLine {
+	var lines []templates.LogLine
+	for _, n := range o.Steps {
+		line := templates.LogLine{At: templates.At(n.At, t.now, t.loc), Text: n.Text}
+		line.At.Text = n.At.In(t.loc).Format("15:04:05")
+		switch n.What {
+		case "failed":
+			line.Tone = templates.ToneBad
+			if o.State == portal.StateCancelled {
+				line.Tone = templates.ToneNeutral
+			}
+		case "retry", "waits":
+			line.Tone = templates.ToneWarn
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// operationPage is one operation as a client sees it.
+func (v *shown) operationPage(f templates.Frame, o store.OperationView) templates.OperationPage {
+	f.Crumbs = v.crumbs(templates.Crumb{Text: "History", Href: v.path("operations")}, templates.Crumb{Text: o.Reference})
+	f.Zone = v.Schedule.Zone
+	view := v.teller().operation(o, v.Service.Name)
+	view.Cancel = v.mayCancel(o.Operation)
+	view.HideCancel = view.HideCancel || o.Kind != portal.KindBackup && o.State != portal.StateQueued
+	if !view.HideRetry {
+		view.Retry = v.may(portal.RetryOperation(v.login.Actor(), o.Operation, o.CopyUID, o.Replace))
+	}
+	for _, open := range v.Operations {
+		if open.ID != o.ID {
+			continue
+		}
+		card := v.card(open)
+		view.Progress = &card
+		if open.State != portal.StateHeld {
+			view.Sentence = ""
+		}
+	}
+	return templates.OperationPage{Frame: f, Service: v.head(templates.TabOperations), Operation: view, Live: true}
+}

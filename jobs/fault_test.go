@@ -1,0 +1,178 @@
+package jobs_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"stowage/portal"
+	"stowage/pve/pvesim"
+)
+
+// trouble is one way in which the world goes wrong at one call, and for how long.
+type trouble struct {
+	name  string
+	fault pvesim.Fault
+	lasts time.Duration // faults of the world; 0: this one call only
+}
+
+const (
+	mutation = `/vzdump$|/content/`
+	listings = `/storage/[^/]+/content$`
+	tasks    = `/tasks$|/tasks/`
+)
+
+// troubles are all faults of the simulator. Those of one call hit the Nth that fits, Nth going over all of them.
+func troubles() []trouble {
+	return []trouble{
+		{"refused 500", pvesim.Fault{Kind: pvesim.Refuse, Status: 500, Reason: "internal error"}, 0},
+		{"refused 595", pvesim.Fault{Kind: pvesim.Refuse, Status: 595, Reason: "Connection refused"}, 0},
+		{"lost answer", pvesim.Fault{Kind: pvesim.LostAnswer}, 0},
+		{"lost request", pvesim.Fault{Kind: pvesim.LostRequest}, 0},
+		{"late effect", pvesim.Fault{Kind: pvesim.LateEffect, Method: "POST", For: 2 * time.Minute}, 0},
+		{"late deletion", pvesim.Fault{Kind: pvesim.LateEffect, Method: "DELETE", For: 2 * time.Minute}, 0},
+		{"task fails at once", pvesim.Fault{Kind: pvesim.TaskFails, Path: mutation, Share: 0}, 0},
+		{"task fails half-way", pvesim.Fault{Kind: pvesim.TaskFails, Path: mutation, Share: 0.5}, 0},
+		{"task refused by a lock", pvesim.Fault{Kind: pvesim.TaskFails, Path: mutation, Share: 0, Line: "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout"}, 0},
+		{"task killed", pvesim.Fault{Kind: pvesim.TaskKilled, Path: mutation, Share: 0.5}, 0},
+		{"unexpected status", pvesim.Fault{Kind: pvesim.UnexpectedStatus, Path: mutation}, 0},
+		{"no worker upid", pvesim.Fault{Kind: pvesim.GotNoWorkerUPID, Path: mutation}, 0},
+		{"no worker upid, works", pvesim.Fault{Kind: pvesim.GotNoWorkerUPID, Path: mutation, Works: true}, 0},
+		{"OK without a task", pvesim.Fault{Kind: pvesim.OKInsteadOfUPID, Path: `/vzdump$`}, 0},
+		{"empty listing", pvesim.Fault{Kind: pvesim.EmptyListing, Path: listings}, 0},
+		{"truncated listing", pvesim.Fault{Kind: pvesim.TruncatedListing, Path: listings}, 0},
+		{"empty task list", pvesim.Fault{Kind: pvesim.EmptyListing, Path: tasks}, 0},
+		{"node down", pvesim.Fault{Kind: pvesim.NodeDown, Node: "pve1"}, 20 * time.Minute},
+		{"daemon down", pvesim.Fault{Kind: pvesim.DaemonDown, Node: "pve1"}, 20 * time.Minute},
+		{"storage full", pvesim.Fault{Kind: pvesim.StorageFull, Storage: "local"}, 20 * time.Minute},
+		{"storage gone", pvesim.Fault{Kind: pvesim.StorageGone, Storage: "local"}, 20 * time.Minute},
+		{"clock skew", pvesim.Fault{Kind: pvesim.ClockSkew, For: 10 * time.Minute}, 20 * time.Minute},
+	}
+}
+
+// strike makes trouble at the nth call.
+func (w *world) strike(tr trouble, nth int) {
+	if tr.lasts == 0 {
+		f := tr.fault
+		f.Nth, f.Count = nth, 1
+		w.sim.Inject(f)
+		return
+	}
+	w.onCall = append(w.onCall, func(n int) {
+		if n == nth {
+			remove := w.sim.Inject(tr.fault)
+			until := w.clock.Now().Add(tr.lasts)
+			w.onStep = append(w.onStep, func() {
+				if remove != nil && !w.clock.Now().Before(until) {
+					remove()
+					remove = nil
+				}
+			})
+		}
+	})
+}
+
+// unlockLater is the member of staff who sees a lock whose task is dead and releases it on the host.
+func (w *world) unlockLater() {
+	var since time.Time
+	w.onStep = append(w.onStep, func() {
+		locked := false
+		for _, g := range w.sim.Guests() {
+			locked = locked || g.VMID == 100 && g.Lock != ""
+		}
+		running := false
+		for _, task := range w.sim.Tasks() {
+			running = running || task.Running()
+		}
+		switch now := w.clock.Now(); {
+		case !locked || running:
+			since = time.Time{}
+		case since.IsZero():
+			since = now
+		case now.Sub(since) > 10*time.Minute:
+			if err := w.sim.Unlock(100); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	})
+}
+
+// hits tells whether a fault fits a call, as the simulator's own matching does.
+func (tr trouble) fits(method, path string) bool {
+	if tr.fault.Method != "" && tr.fault.Method != method {
+		return false
+	}
+	if tr.fault.Path == mutation {
+		return method == http.MethodPost || method == http.MethodDelete
+	}
+	if tr.fault.Kind == pvesim.OKInsteadOfUPID {
+		return method == http.MethodPost
+	}
+	if tr.fault.Path != "" {
+		return method == http.MethodGet
+	}
+	return true
+}
+
+// afterTrouble is the end that a scenario must come to when something went wrong on the way: a slot is always
+// done; what a person asked for is done, or has failed without any damage.
+func (sc scenario) afterTrouble() scenario {
+	strict := sc.end
+	if sc.do != nil {
+		sc.end = func(w *world) error {
+			err := strict(w)
+			if err == nil {
+				return nil
+			}
+			if got := len(w.complete()); got < w.sc.copies {
+				return fmt.Errorf("%d copies, there were %d (%w)", got, w.sc.copies, err)
+			}
+			for _, op := range w.operations() {
+				if op.State == portal.StateFailed && op.Reason != "" {
+					return nil
+				}
+			}
+			return err
+		}
+	}
+	return sc
+}
+
+// TestFaultEverywhere lets every fault strike once at every call of every workflow.
+func TestFaultEverywhere(t *testing.T) {
+	t.Parallel()
+	for _, sc := range scenarios() {
+		t.Run(sc.name, func(t *testing.T) {
+			t.Parallel()
+			snap := sc.prepare(t)
+			sc := sc.afterTrouble()
+			clean := snap.resume(t, sc)
+			if err := clean.play(); err != nil {
+				t.Fatalf("without any fault: %v\n%s", err, clean.story())
+			}
+			runs := 0
+			for _, tr := range troubles() {
+				calls := 0
+				for _, c := range clean.calls {
+					if tr.fits(c.method, c.path) {
+						calls++
+					}
+				}
+				for nth := 1; nth <= calls; nth++ {
+					w := snap.resume(t, sc)
+					w.unlockLater()
+					w.strike(tr, nth)
+					if err := w.play(); err != nil {
+						t.Errorf("%s at call %d of %d: %v\n%s", tr.name, nth, calls, err, w.story())
+						w.close()
+						break
+					}
+					w.close()
+					runs++
+				}
+			}
+			t.Logf("%d runs", runs)
+		})
+	}
+}

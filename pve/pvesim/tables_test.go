@@ -1,0 +1,184 @@
+package pvesim
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// schemaMethod is one method in Proxmox VE's own description of its API.
+type schemaMethod struct {
+	Protected   flexible `json:"protected"`
+	Permissions struct {
+		Check []any `json:"check"`
+	} `json:"permissions"`
+	Parameters struct {
+		Properties map[string]schemaParam `json:"properties"`
+	} `json:"parameters"`
+}
+
+type schemaParam struct {
+	Type      string   `json:"type"`
+	Format    any      `json:"format"`
+	Enum      []string `json:"enum"`
+	Minimum   *int64   `json:"minimum"`
+	Maximum   *int64   `json:"maximum"`
+	MaxLength int      `json:"maxLength"`
+	Pattern   string   `json:"pattern"`
+	Requires  string   `json:"requires"`
+	Optional  flexible `json:"optional"`
+}
+
+// flexible is a truth that is written as 1, "1" or true.
+type flexible bool
+
+func (f *flexible) UnmarshalJSON(b []byte) error {
+	*f = flexible(strings.Trim(string(b), `"`) == "1" || string(b) == "true")
+	return nil
+}
+
+func readSchema(t *testing.T, release string) map[string]schemaMethod {
+	t.Helper()
+	f, err := os.Open(filepath.Join(recordsDir, "apidoc-"+release+".json.gz"))
+	if err != nil {
+		t.Skipf("needs the API schema beside the checkout: %v", err)
+	}
+	defer func() { _ = f.Close() }()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type branch struct {
+		Path     string                     `json:"path"`
+		Info     map[string]json.RawMessage `json:"info"`
+		Children []json.RawMessage          `json:"children"`
+	}
+	out := map[string]schemaMethod{}
+	var walk func(raw json.RawMessage)
+	walk = func(raw json.RawMessage) {
+		var b branch
+		if err := json.Unmarshal(raw, &b); err != nil {
+			t.Fatal(err)
+		}
+		for method, info := range b.Info {
+			if route(method, b.Path, map[string]string{}) == nil {
+				continue
+			}
+			var m schemaMethod
+			if err := json.Unmarshal(info, &m); err != nil {
+				t.Fatalf("%s %s: %v", method, b.Path, err)
+			}
+			out[method+" "+b.Path] = m
+		}
+		for _, c := range b.Children {
+			walk(c)
+		}
+	}
+	var roots []json.RawMessage
+	if err := json.NewDecoder(z).Decode(&roots); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range roots {
+		walk(r)
+	}
+	return out
+}
+
+// TestTablesMatchSchema holds the tables of parameters and rights against the
+// schema of each release.
+func TestTablesMatchSchema(t *testing.T) {
+	t.Parallel()
+	for _, release := range []string{"8.4", "9.2"} {
+		t.Run(release, func(t *testing.T) {
+			t.Parallel()
+			schema := readSchema(t, release)
+			for _, ep := range endpoints {
+				if ep.path == "/" {
+					continue // the root is not described
+				}
+				name := ep.method + " " + ep.path
+				want, described := schema[name]
+				if !described {
+					t.Errorf("%s is not in the schema", name)
+					continue
+				}
+				if bool(want.Protected) != ep.protected {
+					t.Errorf("%s: protected %v, schema %v", name, ep.protected, want.Protected)
+				}
+				if a, b := rightOf(want), ep.need; a != "" && a != fmt.Sprint(b.path, " ", strings.Join(b.any, "|")) {
+					t.Errorf("%s: needs %v, schema %s", name, b, a)
+				}
+				have := map[string]string{}
+				for _, p := range ep.params {
+					if p.only == "" || p.only == release {
+						have[p.name] = describe(p)
+					}
+				}
+				wanted := map[string]string{}
+				for k, p := range want.Parameters.Properties {
+					wanted[k] = p.describe()
+				}
+				if d := cmp.Diff(wanted, have); d != "" {
+					t.Errorf("%s (-schema +table):\n%s", name, d)
+				}
+			}
+		})
+	}
+}
+
+// rightOf words the schema's check; "" where it has none that a table holds.
+func rightOf(m schemaMethod) string {
+	if len(m.Permissions.Check) < 3 || m.Permissions.Check[0] != "perm" {
+		return ""
+	}
+	var privs []string
+	for _, p := range m.Permissions.Check[2].([]any) {
+		privs = append(privs, p.(string))
+	}
+	return fmt.Sprint(m.Permissions.Check[1], " ", strings.Join(privs, "|"))
+}
+
+func describe(p param) string {
+	return words(p.kind, p.format, p.enum, p.minimum, p.maximum, p.maxLen, p.pattern != "", p.requires, !p.required)
+}
+
+func (p schemaParam) describe() string {
+	format, _ := p.Format.(string)
+	return words(p.Type, format, p.Enum, p.Minimum, p.Maximum, p.MaxLength, p.Pattern != "", p.Requires, bool(p.Optional))
+}
+
+func words(kind, format string, enum []string, minimum, maximum *int64, length int, pattern bool, requires string, optional bool) string {
+	out := kind
+	add := func(format string, args ...any) { out += fmt.Sprintf(" "+format, args...) }
+	if format != "" {
+		add("format %s", format)
+	}
+	if len(enum) > 0 {
+		add("of %v", enum)
+	}
+	if minimum != nil {
+		add("from %d", *minimum)
+	}
+	if maximum != nil {
+		add("to %d", *maximum)
+	}
+	if length > 0 {
+		add("up to %d long", length)
+	}
+	if pattern {
+		add("with a pattern")
+	}
+	if requires != "" {
+		add("requires %s", requires)
+	}
+	if optional {
+		add("optional")
+	}
+	return out
+}

@@ -1,0 +1,286 @@
+package templates
+
+import "strings"
+
+// AdminPage is the dashboard: what needs a person.
+type AdminPage struct {
+	Frame
+	Notices []Notice
+	Figures []Figure
+	Needs   []Need
+	Quiet   string // the sentence when nothing needs a person; "" has a good one
+}
+
+// Figure is a number at the top of the dashboard.
+type Figure struct {
+	Name  string // "Backups last night"
+	Value string // "412"
+	Hint  string // "3 failed, 1 missed"
+	Tone  Tone
+	Href  string
+}
+
+// Need is one kind of thing that needs a person.
+type Need struct {
+	Title string // "Held operations"
+	Why   string // what it means and what to do, one sentence
+	Tone  Tone
+	Count int
+	Items []NeedItem
+	More  string // address of all of them; "" leaves it out
+}
+
+// NeedItem is one of them.
+type NeedItem struct {
+	Title  string
+	Detail string
+	When   Moment
+	Href   string
+	Mark   string // operation uid, for data-operation; may be empty
+	Kind   string
+	State  string
+}
+
+// AdminServicesPage searches all services.
+type AdminServicesPage struct {
+	Frame
+	Query   string
+	Filters []Filter
+	Rows    []AdminServiceRow
+	Paging  Paging
+}
+
+// Filter is a choice of a list: a select with a label.
+type Filter struct {
+	Name    string // of the field
+	Label   string
+	Value   string
+	Options []Option
+}
+
+// Option is one entry of a Filter.
+type Option struct {
+	Value string
+	Text  string
+}
+
+// AdminServiceRow is one service in the staff's list.
+type AdminServiceRow struct {
+	ServiceRow
+	VMID    int
+	Server  string
+	Node    string
+	Product string
+	State   string // active, suspended, …
+}
+
+// AdminServicePage is what staff see of one service.
+type AdminServicePage struct {
+	Frame
+	Service  ServiceHead
+	Notices  []Notice
+	Facts    []Fact
+	Counter  Counter
+	Schedule string
+	NextRun  Run
+	Ledger   Ledger
+	List     BackupList
+	External []ExternalRow
+	Recent   []OperationRow
+}
+
+// ExternalRow is an archive of this vmid that is not ours.
+type ExternalRow struct {
+	Volid  string
+	When   Moment
+	Size   string
+	Reason string // why it is taken for foreign
+}
+
+// AdminOperationsPage is the live queue and the history over all services.
+type AdminOperationsPage struct {
+	Frame
+	Query   string
+	Filters []Filter
+	Rows    []OperationRow
+	Paging  Paging
+}
+
+// AdminOperationPage is one operation as staff see it.
+type AdminOperationPage struct {
+	Frame
+	Operation OperationView
+	Service   ServiceHead
+	StaffText string // the exact reason
+	UPIDs     []string
+	Facts     []Fact // node, attempt, intent, run after, start by, give up at, epoch …
+	TaskLog   []string
+	Actions   OperationActions
+}
+
+// OperationActions is what staff can do with an operation.
+type OperationActions struct {
+	Retry   Act
+	Skip    Act // left out where it is neither possible nor denied with a reason
+	Cancel  Act
+	Release Act
+	Reason  string // typed reason, after a refusal
+	Wrong   string // why the reason was refused
+}
+
+// AdminServersPage lists the servers.
+type AdminServersPage struct {
+	Frame
+	Rows []ServerRow
+}
+
+// ServerRow is one server.
+type ServerRow struct {
+	UID      string
+	Name     string
+	Version  string // "9.2.1"
+	Nodes    int
+	Services int
+	Status   Badge
+	Seen     Moment
+	Sentence string // "Unreachable since 02:09: connection refused"
+	Storages []StorageRow
+	Missing  int // privileges that the last check missed
+}
+
+// StorageRow is a storage that holds backups.
+type StorageRow struct {
+	Name    string
+	Type    string
+	Used    string // "412 GiB of 1.8 TiB"
+	Percent int
+	Tone    Tone
+	Foreign string // pruning that is not ours; "" none
+}
+
+// AdminServerPage is one server with its check.
+type AdminServerPage struct {
+	Frame
+	Server    ServerRow
+	Endpoints []string
+	Facts     []Fact
+	Checked   Moment
+	Checks    []Check
+	Check     Act // run it (again)
+}
+
+// Check is one line of a server's check.
+type Check struct {
+	Title    string // "Datastore.AllocateSpace on /storage/local"
+	Tone     Tone
+	Sentence string // what it means and how to mend it
+}
+
+// AdminAuditPage lists the audit log.
+type AdminAuditPage struct {
+	Frame
+	Query   string
+	Filters []Filter
+	Rows    []AuditRow
+	Paging  Paging
+	Chain   Badge // "Chain whole" or where it breaks
+}
+
+// AuditRow is one entry: who did what, from where, before → after.
+type AuditRow struct {
+	When    Moment
+	Who     string
+	What    string
+	Subject string
+	Href    string
+	From    string // IP address
+	Before  string
+	After   string
+}
+
+func adminServiceHref(r AdminServiceRow) string {
+	if r.Href != "" {
+		return r.Href
+	}
+	return "/admin/services/" + r.Head.UID
+}
+
+// readOnly takes the actions out of a list of copies: staff look at a client's copies here and change nothing.
+func readOnly(list BackupList) BackupList {
+	rows := make([]BackupRow, len(list.Rows))
+	for i, r := range list.Rows {
+		r.EditNote, r.HideRemove, r.ShowProtect, r.ShowFine, r.ShowDismiss = false, true, false, false, false
+		rows[i] = r
+	}
+	list.Rows = rows
+	return list
+}
+
+func joinLines(lines []string) string { return strings.Join(lines, "\n") }
+
+func serverVersion(r ServerRow) string {
+	if r.Version == "" {
+		return ""
+	}
+	return "Proxmox VE " + r.Version
+}
+
+func figureClass(t Tone) string {
+	switch t {
+	case ToneBad:
+		return "figure-bad"
+	case ToneWarn:
+		return "figure-warn"
+	}
+	return "figure-plain"
+}
+
+func needClass(t Tone) string {
+	switch t {
+	case ToneBad:
+		return "need-bad"
+	case ToneWarn:
+		return "need-warn"
+	}
+	return "need-info"
+}
+
+func meterClass(t Tone) string {
+	switch t {
+	case ToneBad:
+		return "meter-bad"
+	case ToneWarn:
+		return "meter-warn"
+	}
+	return "meter-good"
+}
+
+func checkClass(t Tone) string {
+	switch t {
+	case ToneGood:
+		return "mark-good"
+	case ToneBad:
+		return "mark-bad"
+	case ToneWarn:
+		return "mark-warn"
+	}
+	return "mark-info"
+}
+
+func checkIcon(t Tone) string {
+	switch t {
+	case ToneGood:
+		return "check"
+	case ToneBad:
+		return "cross"
+	case ToneWarn:
+		return "alert"
+	}
+	return "info"
+}
+
+// staffHead leads to the staff's pages of operations.
+func staffHead(h ServiceHead) ServiceHead {
+	h.Staff = true
+	return h
+}

@@ -1,0 +1,216 @@
+package templates
+
+import "strconv"
+
+// BackupsPage is the heart of the portal: the schedule and the copies of one service.
+type BackupsPage struct {
+	Frame
+	Service    ServiceHead
+	Notices    []Notice
+	Protection Protection
+	Counter    Counter
+	BackupNow  BackupNow
+	Running    []Running
+	List       BackupList
+	Schedule   Schedule
+	Ledger     Ledger
+	Live       bool // connect to the event stream
+}
+
+// Protection is the sentence that says what would be lost if the machine broke now.
+type Protection struct {
+	Sentence string
+	Tone     Tone // ToneBad without a schedule or a good copy
+}
+
+// Counter counts complete copies against the places.
+type Counter struct {
+	Used    int
+	Quota   int
+	Running int // in progress, not in Used
+}
+
+// Text is the counter as the mark data-count shows it: "3/10".
+func (c Counter) Text() string { return strconv.Itoa(c.Used) + "/" + strconv.Itoa(c.Quota) }
+
+// Over is how many copies there are too many.
+func (c Counter) Over() int { return max(0, c.Used-c.Quota) }
+
+func (c Counter) tone() Tone {
+	switch {
+	case c.Over() > 0:
+		return ToneBad
+	case c.Quota > 0 && c.Used == c.Quota:
+		return ToneInfo
+	}
+	return ToneNeutral
+}
+
+// NoteLimit is how many characters a note may have.
+const NoteLimit = 200
+
+// BackupNow is the form of a manual backup.
+type BackupNow struct {
+	Act
+	Note    string // as typed, after a refusal
+	Error   string // about the note
+	Warning string // "In this mode your machine shuts down briefly.", or that all places are used; may be empty
+}
+
+// Running is an operation under way, with its live progress.
+type Running struct {
+	Operation string // uid
+	Kind      string // of the operation: backup, delete, …; in data-kind
+	State     string // queued, running, held
+	Backup    string // uid of the copy being written; "" before there is one
+	Origin    string // scheduled, manual, before-restore
+	Version   int64  // grows with every save; an older fragment never replaces a newer one
+	Machine   string // "h100", for the tab's title
+	Title     string // "Backing up h100"
+	Step      string // "Writing the copy", "4th in line. You can close this page."
+	Note      string
+	Since     Moment
+	Percent   int    // 0…100; -1 while there is no figure
+	Bytes     string // "20.1 of 32 GiB"
+	Speed     string // "210 MiB/s"
+	Left      string // "about 2 min left"
+	Stale     string // "We can't reach your host since 02:09.": then no figures are shown
+	Cancel    Act
+	HideStop  bool // there is nothing to cancel, ever
+}
+
+// BackupList is the list of copies, newest first.
+type BackupList struct {
+	Rows   []BackupRow
+	Paging Paging
+	Empty  string // the sentence when there is no copy yet; "" has a good one
+}
+
+// BackupRow is one copy.
+type BackupRow struct {
+	UID         string
+	State       string // running, good, suspect, partial, failed, missing
+	Origin      string // scheduled, manual, before-restore
+	When        Moment // when it began
+	Note        string
+	NoteWrong   string   // why the note was refused
+	Size        string   // "41 GiB"
+	Mode        string   // snapshot, suspend, stop
+	Took        string   // "6 min"
+	Inside      []string // disks in it: "scsi0 32 GiB"
+	Outside     []string // disks not in it, with the reason: "scsi2 200 GiB (excluded from backups)"
+	Badges      []Badge
+	Remark      string // one more sentence: why it failed, since when it is missing, until when it is kept
+	Next        bool   // the next run replaces it
+	EditNote    bool
+	Remove      Act
+	HideRemove  bool // nothing to remove, as with a missing copy
+	Protected   bool
+	ShowProtect bool // the product lets clients protect
+	Protect     Act
+	ShowFine    bool   // offer "It's fine" on a suspect copy
+	ShowDismiss bool   // offer to clear the row of a copy that is no more
+	Operation   string // uid of the operation that wrote it, "" leaves the link out
+}
+
+// Schedule is the form of the schedule with what it leads to.
+type Schedule struct {
+	Exists    bool   // at least one day is enabled
+	Summary   string // "Every night 03:00, next tonight"; "No automatic backups"
+	Days      [7]Day // Sunday first
+	SameTime  string // the time that all days share, "" when they differ
+	Zone      string
+	Zones     []string // IANA names to choose from
+	Info      string   // "Scheduled backups replace the oldest when all places are used."
+	Next      Run      // zero: none
+	Later     []Run    // the next seven
+	Replaces  string   // "It will replace Thu 12 Nov 03:00, 41 GiB."
+	Warning   string   // "Your machine shuts down briefly at 02:30." in mode stop
+	Suggest   *Suggestion
+	Save      Act
+	Error     string // about the whole form
+	ZoneWrong string
+	Open      bool // unfold on a phone: after a refusal, or with no schedule
+}
+
+// Day is one tile of the schedule.
+type Day struct {
+	Name    string // "Sunday"
+	Enabled bool
+	Time    string // "03:00"
+	Wrong   string // why the time was refused
+}
+
+// Suggestion is the one tap for a service without a schedule.
+type Suggestion struct {
+	Time string // "03:40"
+	Why  string // "a quiet time on your host"
+}
+
+// Run is a coming slot.
+type Run struct {
+	At  Moment // in the schedule's zone
+	UTC string // "02:00 UTC", with the date where it differs
+}
+
+// IsZero says that there is no run.
+func (r Run) IsZero() bool { return r.At.IsZero() }
+
+// Ledger is the last 30 days of slots, oldest first.
+type Ledger struct {
+	Dots    []Dot
+	Summary string // "28 done, 1 late, 1 failed"
+}
+
+// Dot is one slot. Days without a slot have State "none".
+type Dot struct {
+	Date      string // 2026-11-19
+	Day       string // "Thu 19 Nov"
+	State     string // done, late, skipped, failed, missed, running, due, none
+	Reason    string // "The storage was full."
+	Evidence  string // "Began 03:00, ended 03:06, 41 GiB"
+	NextTry   string // "Tried again today 03:00"
+	Operation string // uid, "" leaves the link out
+}
+
+// DeletePage asks before a copy is removed.
+type DeletePage struct {
+	Frame
+	Service ServiceHead
+	Backup  string // uid
+	When    Moment
+	Size    string
+	Note    string
+	Lost    []string // sentences: what is lost
+	Stays   []string // sentences: what stays
+	Warning string   // "This is your newest good copy."; may be empty
+	Remove  Act
+}
+
+// ChoosePage lets the client choose which copy goes after a good manual backup.
+type ChoosePage struct {
+	Frame
+	Service ServiceHead
+	Note    string // carried over
+	Rows    []Choice
+	Oldest  string // uid that is ticked at first
+	Act     Act
+}
+
+// Choice is a copy that could go.
+type Choice struct {
+	UID    string
+	When   Moment
+	Size   string
+	Note   string
+	Origin string
+	WhyNot string // it can't go: protected, or the newest good copy; "" it can
+}
+
+// NoSchedulePage asks before the last day is unticked. Fields carry the whole form.
+type NoSchedulePage struct {
+	Frame
+	Service ServiceHead
+	Fields  []Field // time_0 … time_6, zone
+	Newest  Moment  // the newest good copy
+}

@@ -1,0 +1,62 @@
+package templates
+
+// The banners that last, in the portal's words. since and until are times as the page shows them ("02:09").
+
+// NoticeUnreachable says that the host does not answer.
+func NoticeUnreachable(since string) Notice {
+	return Notice{
+		Kind: "unreachable", Tone: ToneWarn,
+		Title:    "We can't reach your host since " + since + ".",
+		Sentence: "You see its state from then. Scheduled backups will be caught up.",
+	}
+}
+
+// NoticeTick says that the scheduler has not run.
+func NoticeTick(since string) Notice {
+	return Notice{
+		Kind: "tick", Tone: ToneWarn,
+		Title:    "Automatic backups have been standing still since " + since + ".",
+		Sentence: "Our team has been told. What is due will be caught up; Backup now works.",
+	}
+}
+
+// NoticePaused says that automatic backups pause, why and until when; until may be empty.
+func NoticePaused(reason, until string) Notice {
+	n := Notice{Kind: "paused", Tone: ToneInfo, Title: "Automatic backups pause: " + reason + ".", Sentence: "Your copies stay as they are."}
+	if until != "" {
+		n.Title = "Automatic backups pause until " + until + ": " + reason + "."
+	}
+	return n
+}
+
+// NoticeSuspended says that the service is suspended.
+func NoticeSuspended() Notice {
+	return Notice{
+		Kind: "suspended", Tone: ToneWarn, Title: "This service is suspended.",
+		Sentence: "You can look, but nothing can be changed and no backups are taken. Your copies are kept.",
+	}
+}
+
+// NoticeGone says that the machine is no longer there.
+func NoticeGone() Notice {
+	return Notice{
+		Kind: "gone", Tone: ToneBad, Title: "We can't find this machine on its host any more.",
+		Sentence: "Nothing is sent to the host for it. Your copies are kept, and our team has been told.",
+	}
+}
+
+// NoticeReplaced says that another machine stands where this one was.
+func NoticeReplaced() Notice {
+	return Notice{
+		Kind: "replaced", Tone: ToneBad, Title: "Another machine stands in this one's place.",
+		Sentence: "So that nothing is mixed up, nothing is sent to the host. Your copies are kept, and our team has been told.",
+	}
+}
+
+// NoticeLocked says that Proxmox holds a lock on the machine; what is its word for it ("backup", "migrate").
+func NoticeLocked(what, since string) Notice {
+	return Notice{
+		Kind: "locked", Tone: ToneInfo, Title: "Your machine is locked on its host (" + what + ") since " + since + ".",
+		Sentence: "Backups wait until the lock is gone. If it stays, our team looks after it.",
+	}
+}

@@ -1,0 +1,211 @@
+package templates
+
+// OperationRow is one operation in a list.
+type OperationRow struct {
+	UID       string
+	Kind      string // backup, delete, …; in data-kind
+	State     string // queued, running, held, succeeded, failed, cancelled
+	Title     string // "Backup", "Removal of Thu 12 Nov 03:00"
+	Sentence  string // how it went: "Done in 6 min", "The storage was full."
+	When      Moment // asked for
+	Took      string
+	Who       string // "Schedule", "ada@demo.test", "Our team"
+	Reference string // short, to quote to support
+	Service   string // name, in staff's lists
+	Client    string
+	Where     string // "pve1 (node pve1)", in staff's lists
+	Href      string // "" leads to the client's page of it
+}
+
+// OperationsPage is the history of one service.
+type OperationsPage struct {
+	Frame
+	Service ServiceHead
+	Rows    []OperationRow
+	Paging  Paging
+}
+
+// OperationPage is one operation with its steps and log.
+type OperationPage struct {
+	Frame
+	Service   ServiceHead
+	Operation OperationView
+	Live      bool
+}
+
+// OperationView is what both the client's and the staff's page show of an operation.
+type OperationView struct {
+	UID        string
+	Kind       string
+	State      string
+	Version    int64
+	Machine    string
+	Title      string
+	Sentence   string // what it does now or how it ended, complete
+	Unharmed   string // after a failure: what is unharmed; may be empty
+	Told       string // "Our team was alerted at 02:14"; may be empty
+	Reference  string
+	Who        string
+	Asked      Moment
+	Began      Moment
+	Ended      Moment
+	Took       string
+	Progress   *Running // while it runs
+	Steps      []Step
+	Log        []LogLine
+	Cancel     Act
+	Retry      Act
+	HideCancel bool
+	HideRetry  bool
+	RetryOf    string // uid of the operation before
+	RetriedBy  string
+	CancelTo   string // form actions; "" is the client's
+	RetryTo    string
+}
+
+// Step is one step of an operation.
+type Step struct {
+	Title    string
+	State    string // waiting, running, done, failed, skipped
+	Sentence string // what was seen
+	Began    Moment
+	Took     string
+}
+
+// LogLine is one line of an operation's own log.
+type LogLine struct {
+	At   Moment
+	Text string
+	Tone Tone
+}
+
+func operationHref(h ServiceHead, r OperationRow) string {
+	if r.Href != "" {
+		return r.Href
+	}
+	return h.operation(r.UID)
+}
+
+func operationEvents(v OperationPage) string {
+	url := eventsURL(v.Live, v.Service.UID, "operation")
+	if url == "" {
+		return ""
+	}
+	return url + "&operation=" + v.Operation.UID
+}
+
+func cancelAction(h ServiceHead, o OperationView) string {
+	if o.CancelTo != "" {
+		return o.CancelTo
+	}
+	return h.path("/operations/" + o.UID + "/cancel")
+}
+
+func retryAction(h ServiceHead, o OperationView) string {
+	if o.RetryTo != "" {
+		return o.RetryTo
+	}
+	return h.path("/operations/" + o.UID + "/retry")
+}
+
+// withoutCancel leaves the button to the page around the progress.
+func withoutCancel(r Running) Running {
+	r.HideStop = true
+	return r
+}
+
+// operationFacts are who asked, and when it went.
+func operationFacts(o OperationView) []Fact {
+	var list []Fact
+	add := func(name string, m Moment) {
+		if !m.IsZero() {
+			list = append(list, Fact{Name: name, Value: m.Text, Hint: m.Ago})
+		}
+	}
+	if o.Who != "" {
+		list = append(list, Fact{Name: "Asked by", Value: o.Who})
+	}
+	add("Asked", o.Asked)
+	add("Began", o.Began)
+	add("Ended", o.Ended)
+	if o.Took != "" {
+		list = append(list, Fact{Name: "Took", Value: o.Took})
+	}
+	return list
+}
+
+func operationIcon(state string) string {
+	switch state {
+	case "succeeded":
+		return "check"
+	case "failed":
+		return "cross"
+	case "held":
+		return "alert"
+	case "running":
+		return "retry"
+	case "cancelled":
+		return "pause"
+	}
+	return "clock"
+}
+
+func operationMark(state string) string {
+	switch state {
+	case "succeeded":
+		return "mark-good"
+	case "failed":
+		return "mark-bad"
+	case "held":
+		return "mark-warn"
+	case "running":
+		return "mark-info"
+	}
+	return "mark-neutral"
+}
+
+func stepClass(state string) string {
+	switch state {
+	case "done":
+		return "mark-good"
+	case "failed":
+		return "mark-bad"
+	case "running":
+		return "mark-info"
+	}
+	return "mark-neutral"
+}
+
+func stepIcon(state string) string {
+	switch state {
+	case "done":
+		return "check"
+	case "failed":
+		return "cross"
+	case "running":
+		return "retry"
+	case "skipped":
+		return "right"
+	}
+	return "clock"
+}
+
+func stepWord(state string) string {
+	switch state {
+	case "done":
+		return ""
+	case "waiting":
+		return "to come"
+	}
+	return state
+}
+
+func logClass(t Tone) string {
+	switch t {
+	case ToneBad:
+		return "log-bad"
+	case ToneWarn:
+		return "log-warn"
+	}
+	return ""
+}
