@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -22,7 +23,7 @@ import (
 
 // internalWords is what no sentence for a customer may hold: names of nodes, storages and volumes, Proxmox's own
 // terms, statuses and paths.
-var internalWords = regexp.MustCompile(`(?i)upid|vzdump|qemu|/|\bpve\d|proxmox|\b[45]\d\d\b|vm\.|datastore|sys\.|config lock|lock file|token|\blocal\b|\bshared\b|\bvault\b|uuid|http|listing|authority|epoch`)
+var internalWords = regexp.MustCompile(`(?i)upid|vzdump|qemu|/|\bpve\d|proxmox|\b(401|403|500|595|596|599)\b|vm\.|datastore|sys\.|config lock|lock file|token|\blocal\b|\bshared\b|\bvault\b|uuid|http|listing|authority|epoch`)
 
 // scene is a world whose every sentence for customers is read at the end of the test, and whose audit chain holds.
 func scene(t *testing.T, o worldOptions) *world {
@@ -49,7 +50,8 @@ func scene(t *testing.T, o worldOptions) *world {
 // raw runs fn on a connection of its own to the world's database.
 func (w *world) raw(fn func(*sql.DB)) {
 	w.t.Helper()
-	db, err := sql.Open("sqlite3", "file:"+filepath.Join(w.dir, "db")+"?_busy_timeout=5000")
+	file := url.URL{Scheme: "file", Path: filepath.Join(w.dir, "db")}
+	db, err := sql.Open("sqlite3", file.String()+"?_busy_timeout=5000")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -316,6 +318,20 @@ func (b broken) RoundTrip(*http.Request) (*http.Response, error) { return nil, b
 // cut is what a host gives that is not there at all.
 func cut() error {
 	return &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connect: no route to host")}
+}
+
+// apart gives Proxmox a clock of its own, which goes on as if nothing were, whatever ours does: the returned value
+// is how far it lies behind ours. The machines and archives stay.
+func (w *world) apart() *time.Duration {
+	w.t.Helper()
+	behind := new(time.Duration)
+	sw := pvesim.ContractWorld(1, 2)
+	sw.Archives = w.sim.Archives()
+	var err error
+	w.sim, err = pvesim.New(sw, pvesim.Options{Now: func() time.Time { return w.clock.Now().Add(-*behind) }, Speed: 1, Seed: 1})
+	w.must(err)
+	w.restart()
+	return behind
 }
 
 // volids gives the volids of archives, in order of time.

@@ -233,12 +233,12 @@ func afterDump(t *turn) error {
 	b.Class, b.Reason = portal.Judge(result)
 	b.EndedAt = t.now
 	t.changes.Backup, t.changes.NoteDue = &b, true
-	t.note("done", "The backup is made: "+portal.Bytes(b.Size)+".", b.Volid)
 	if b.Class != portal.ClassGood && b.Class != portal.ClassSuspect {
 		t.failure = b.Reason
 		t.op.BackupID = 0 // the torso keeps its row; the next attempt gets its own
 		return t.attemptFailed(b.Reason)
 	}
+	t.note("done", "The backup is made: "+portal.Bytes(b.Size)+".", b.Volid)
 	t.op.Percent, t.op.DumpPlace = 100, ""
 	if t.op.Timing == portal.TimingAfter {
 		t.op.Step, t.op.RunAfter, t.op.Attempt = portal.StepEvict, t.now, 0

@@ -129,7 +129,7 @@ func (sc scenario) prepare(t *testing.T) snapshot {
 // resume makes a new world from a snapshot.
 func (s snapshot) resume(t testing.TB, sc scenario) *world {
 	w := *s.world
-	w.t, w.dir, w.sc, w.began, w.trouble, w.calls, w.onCall, w.onStep, w.points = t, t.TempDir(), sc, s.at, nil, nil, nil, nil, 0
+	w.t, w.dir, w.sc, w.began, w.trouble, w.calls, w.onCall, w.onStep, w.points = t, scratch(t), sc, s.at, nil, nil, nil, nil, 0
 	w.synced, w.crashAt, w.logs = time.Time{}, nil, &bytes.Buffer{}
 	w.clock = &clock{t: s.at}
 	sw := pvesim.ContractWorld(1, 2)
@@ -214,17 +214,22 @@ func (w *world) play() error {
 			f()
 		}
 		w.alive(func() { w.step() })
-		w.watchQuota()
+		ops, err := w.db.ServiceOperations(context.Background(), w.service.ID, 0, 6)
+		if err != nil {
+			return err
+		}
+		w.watchQuota(ops)
 		if w.trouble != nil {
 			return w.trouble
 		}
-		if w.idle() {
+		unfinished := slices.ContainsFunc(ops, func(o portal.Operation) bool { return !o.State.Final() })
+		if !unfinished && now.After(w.began.Add(time.Minute)) {
 			idle++
 			w.clock.set(now.Add(20 * time.Second))
 			continue
 		}
 		idle = 0
-		w.clock.set(w.nextTurn(now))
+		w.clock.set(nextTurn(ops, now))
 	}
 	w.crashAt = nil
 	if err := w.engine.SyncArchives(context.Background()); err != nil {
@@ -251,15 +256,10 @@ func (w *world) step() {
 	}
 }
 
-// idle tells whether nothing is unfinished and the slot has been planned.
-func (w *world) idle() bool {
-	return w.clock.Now().After(w.began.Add(time.Minute)) && !w.busy()
-}
-
 // nextTurn gives the next instant at which an operation is to be looked at, at most a minute away.
-func (w *world) nextTurn(now time.Time) time.Time {
+func nextTurn(ops []portal.Operation, now time.Time) time.Time {
 	next := now.Add(time.Minute)
-	for _, op := range w.operations() {
+	for _, op := range ops {
 		if !op.State.Final() && op.RunAfter.Before(next) {
 			next = op.RunAfter
 		}
@@ -278,15 +278,11 @@ func (w *world) wrong(format string, args ...any) {
 }
 
 // watchQuota holds invariant 3: copies never exceed the quota, or what there was, but for one while an operation
-// that removes afterwards runs.
-func (w *world) watchQuota() {
+// that removes afterwards is unfinished.
+func (w *world) watchQuota(ops []portal.Operation) {
 	most := max(w.sc.quota, w.sc.copies)
-	ops, err := w.db.ServiceOperations(context.Background(), w.service.ID, 0, 5)
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	for _, op := range ops {
-		if !op.State.Final() && (op.Timing == portal.TimingAfter || op.Kind == portal.KindDelete && op.Actor == "engine") {
+		if !op.State.Final() && (op.Timing == portal.TimingAfter || op.Kind == portal.KindDelete) {
 			most++
 		}
 	}

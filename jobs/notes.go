@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"stowage/portal"
-	"stowage/pve"
 )
 
 // noteTries is how often writing a note is tried before it is left to the next listing.
@@ -58,7 +57,7 @@ func (e *Engine) mirrorNote(ctx context.Context, b portal.Backup) error {
 	if err == nil && strings.TrimRight(have.Notes, "\n") == want {
 		return e.db.SaveNoteWritten(ctx, b, time.Time{})
 	}
-	if b.NoteTries >= noteTries || pve.ClassOf(err) == pve.Gone {
+	if b.NoteTries >= noteTries {
 		e.log.WarnContext(ctx, "a note could not be written", "backup", b.UID, "service_id", s.UID, "error", err)
 		return e.db.SaveNoteWritten(ctx, b, time.Time{})
 	}

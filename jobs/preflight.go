@@ -50,6 +50,9 @@ func (t *turn) machine() (pve.GuestConfig, bool, error) {
 	if err != nil {
 		return config, false, t.unanswered(err)
 	}
+	if config.Stump() {
+		return config, false, t.laterOrFail("Your machine is being restored, or a restore of it was cut off. Our team has been told.", "the config is a stump: a restore runs or has failed", 5*time.Minute)
+	}
 	if !t.sit.Service.Identity.Same(identityOf(config)) {
 		if err := t.e.db.SetServiceState(t, "engine", t.sit.Service, portal.ServiceMachineReplaced, "preflight saw uuid "+config.UUID); err != nil {
 			return config, false, err
@@ -78,7 +81,7 @@ func (t *turn) machine() (pve.GuestConfig, bool, error) {
 		}
 		return config, false, t.later("the machine is busy: "+portal.LockWords(lock), "config lock: "+lock, time.Minute)
 	}
-	if config.Stump() || len(config.BackedUpDisks()) == 0 {
+	if len(config.BackedUpDisks()) == 0 {
 		return config, false, t.fail("Your machine has no disk that is included in backups, so there is nothing to back up.", "no disk with backup=1 in the config")
 	}
 	busy, err := t.link.client.Tasks(t, t.op.Node, pve.TaskFilter{Source: "active"})

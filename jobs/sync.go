@@ -177,8 +177,8 @@ func troubleText(err error) string {
 func (e *Engine) Watch(ctx context.Context) error {
 	for _, id := range e.db.Watched() {
 		s, err := e.db.Service(ctx, id)
-		if err != nil {
-			continue
+		if err != nil || s.State == portal.ServiceMachineGone {
+			continue // whether a machine that has come back is the service's own, Sync finds out
 		}
 		l, err := e.link(ctx, s.ServerID)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -109,7 +110,23 @@ var template = sync.OnceValues(func() (string, error) {
 	return dir, db.Close()
 })
 
+// scratch makes a folder for one short-lived world, in memory where the machine offers that.
+func scratch(t testing.TB) string {
+	t.Helper()
+	parent := ""
+	if s, err := os.Stat("/dev/shm"); err == nil && s.IsDir() {
+		parent = "/dev/shm"
+	}
+	dir, err := os.MkdirTemp(parent, "stowage-world-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // thousands of short-lived worlds: time is worth more than memory here
 	code := m.Run()
 	if dir, err := template(); err == nil {
 		_ = os.RemoveAll(dir)

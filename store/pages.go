@@ -87,7 +87,8 @@ type more struct {
 
 func (m more) Scan(dest ...any) error { return m.row.Scan(append(dest, m.extra...)...) }
 
-// terms builds a query's conditions; the arguments are numbered in the order of their first use.
+// terms builds a query's conditions. Arguments have to be added in the order in which they first stand in the text:
+// SQLite numbers them so.
 type terms struct {
 	where []string
 	args  []any

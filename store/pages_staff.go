@@ -146,8 +146,8 @@ func pasted(ctx context.Context, q querier, text string, cond *terms) (string, e
 		return `s.machine_macs LIKE ` + cond.arg("%"+upper+"%"), nil
 	}
 	if vmid, err := strconv.Atoi(text); err == nil && vmid >= 100 {
-		like := cond.arg("%" + escapeLike(lower) + "%")
-		return `(s.vmid = ` + cond.arg(vmid) + ` OR lower(s.name) LIKE ` + like + ` ESCAPE '!')`, nil
+		id := cond.arg(vmid)
+		return `(s.vmid = ` + id + ` OR lower(s.name) LIKE ` + cond.arg("%"+escapeLike(lower)+"%") + ` ESCAPE '!')`, nil
 	}
 	like := cond.arg("%" + escapeLike(lower) + "%")
 	return `(lower(s.name) LIKE ` + like + ` ESCAPE '!' OR lower(k.name) LIKE ` + like + ` ESCAPE '!'

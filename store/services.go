@@ -162,13 +162,25 @@ func (db *DB) SaveUnseen(ctx context.Context, ids []int64) error {
 				return err
 			}
 			var uid string
-			err := t.QueryRowContext(t.ctx, `SELECT uid FROM services WHERE id = $1 AND state IN ('active', 'suspended') AND unseen >= $2 AND unseen_since <= $3`,
-				id, unseenNeeded, t.now.Add(-unseenFor).Unix()).Scan(&uid)
+			var state portal.ServiceState
+			var told bool
+			err := t.QueryRowContext(t.ctx, `SELECT uid, state, EXISTS (SELECT 1 FROM outbox m WHERE m.service_id = s.id AND m.topic = 'service.machine_gone' AND m.created_at >= s.unseen_since)
+				FROM services s WHERE id = $1 AND state IN ('active', 'suspended') AND unseen >= $2 AND unseen_since <= $3`,
+				id, unseenNeeded, t.now.Add(-unseenFor).Unix()).Scan(&uid, &state, &told)
 			if errors.Is(err, sql.ErrNoRows) {
 				continue
 			}
 			if err != nil {
 				return err
+			}
+			if state == portal.ServiceSuspended { // stays so: a machine that comes back must not let its client in
+				if !told {
+					err = t.post(Message{Channel: "staff", ServiceID: id, Topic: "service.machine_gone", Payload: map[string]any{"service": uid, "why": "suspended, and not in three complete inventories"}})
+				}
+				if err != nil {
+					return err
+				}
+				continue
 			}
 			if err := t.serviceState(id, uid, portal.ServiceMachineGone, "engine", "not in three complete inventories"); err != nil {
 				return err

@@ -32,7 +32,7 @@ type dueSchedule struct {
 	Schedule
 	service portal.Service
 	product portal.Product
-	skew    int64
+	trusted bool // the server's clock agrees with ours, by a look made just now
 }
 
 // PlanDue writes the slots that fell due since each schedule was last planned and queues the operations of those
@@ -82,7 +82,7 @@ func (db *DB) planBatch(ctx context.Context, afterDue, afterID *int64) (n int, e
 				}
 			}
 			d.product = products[d.service.ProductID]
-			if err := t.QueryRowContext(ctx, `SELECT skew FROM servers WHERE id = $1`, d.service.ServerID).Scan(&d.skew); err != nil {
+			if d.trusted, err = t.clockTrusted(d.service.ServerID); err != nil {
 				return err
 			}
 			if err := t.plan(d, pauses); err != nil {
@@ -92,6 +92,17 @@ func (db *DB) planBatch(ctx context.Context, afterDue, afterID *int64) (n int, e
 		return nil
 	})
 	return n, err
+}
+
+// clockSeenFor is how old the look at a server may be by which its clock and ours agree. When our clock jumps, the
+// last look is suddenly old: until the next one nobody knows which clock is right.
+const clockSeenFor = 5 * time.Minute
+
+func (t *tx) clockTrusted(serverID int64) (bool, error) {
+	var skew, seen int64
+	err := t.QueryRowContext(t.ctx, `SELECT skew, seen_at FROM servers WHERE id = $1`, serverID).Scan(&skew, &seen)
+	agree := (time.Duration(skew) * time.Second).Abs() <= portal.SkewLimit
+	return agree && t.now.Sub(time.Unix(seen, 0)).Abs() <= clockSeenFor, err
 }
 
 // plan writes what fell due of one schedule.
@@ -106,8 +117,7 @@ func (t *tx) plan(d dueSchedule, pauses []portal.Pause) error {
 		return err
 	}
 	slots = slices.DeleteFunc(slots, func(s portal.DueSlot) bool { return slices.Contains(used, s.Date) })
-	trusted := (time.Duration(d.skew) * time.Second).Abs() <= portal.SkewLimit
-	if !trusted && slices.ContainsFunc(slots, func(s portal.DueSlot) bool { return t.now.Sub(s.Due) > portal.LateAfter }) {
+	if !d.trusted && slices.ContainsFunc(slots, func(s portal.DueSlot) bool { return t.now.Sub(s.Due) > portal.LateAfter }) {
 		return nil // a catch-up by a clock that may be wrong: wait until the clocks agree
 	}
 	reason := ""
@@ -269,11 +279,14 @@ func (t *tx) expire(op portal.Operation) error {
 		return err
 	}
 	topic := "backup.missed"
-	if state == portal.SlotFailed {
-		topic = "backup.failed"
+	if state == portal.SlotFailed || !op.Scheduled() {
+		topic = string(op.Kind) + ".failed"
 	}
 	if err := t.audit(Entry{Actor: "engine", Action: "operation.expire", Entity: "operation", EntityUID: op.UID, ServiceID: op.ServiceID, After: why}); err != nil {
 		return err
+	}
+	if state == portal.SlotSkipped {
+		return nil // maintenance is announced, not mailed about each night
 	}
 	return t.post(Message{Channel: "mail", ServiceID: op.ServiceID, Topic: topic, Payload: map[string]any{"operation": op.UID, "reference": op.Reference, "date": op.SlotDate, "reason": why}})
 }

@@ -26,9 +26,8 @@ type call struct {
 	at     int64  // unix milliseconds when it is handled
 	node   string // the node that it is about, once known
 
-	doom  []doom // what faults have in store for the task that it starts
-	upid  string // the task that it started
-	plain bool   // the answer is plain text, the endpoint's own choice
+	doom []doom // what faults have in store for the task that it starts
+	upid string // the task that it started
 }
 
 // answer is what comes back.

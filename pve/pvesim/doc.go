@@ -21,13 +21,14 @@
 //	contract.go    the world of "stowage sim"
 //	sim.go         Sim: state, settling, the next event
 //	serve.go       HTTP in and out; RoundTrip without TCP
-//	call.go        one request: routing, authentication, verification
-//	params.go      parameter checks; tables.go the table of endpoints
+//	call.go        one request: authentication, parameters, the note of it
+//	tables.go      every endpoint with its parameters; params.go their checks
 //	rights.go      roles, tokens, access control lists
 //	task.go        UPIDs and tasks; tasklist.go their endpoints
-//	vzdump.go      a backup; dumprun.go its turn, dumplog.go its lines
-//	storage.go     space; content.go archives; prune.go retention
-//	cluster.go, node.go, qemu.go   the remaining endpoints
+//	vzdump.go      the request for a backup and the node's lock; notes.go its notes
+//	dumprun.go     a machine's turn, dumpplan.go its plan, dumplog.go its lines
+//	storage.go     space; content.go archives; wipe.go deletions; prune.go retention
+//	guest.go       a machine; qemu.go, node.go, cluster.go the remaining endpoints
 //	fault.go       everything that can go wrong; others.go what others do
 //	inspect.go     looking inside; journal.go survives the process
 package pvesim

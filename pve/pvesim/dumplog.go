@@ -2,7 +2,6 @@ package pvesim
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 )
@@ -48,7 +47,7 @@ func (tu *turn) progressAt(at int64) progress {
 
 // describe writes down all lines of a backup that goes well, as far as they
 // are known beforehand.
-func (s *Sim) describe(t *task, g *guest, tu *turn, r *rand.Rand) {
+func (s *Sim) describe(t *task, g *guest, tu *turn, r *chance) {
 	var head []string
 	say := func(format string, args ...any) { head = append(head, "INFO: "+fmt.Sprintf(format, args...)) }
 	mode := func() {

@@ -2,7 +2,7 @@ package pvesim
 
 import (
 	"cmp"
-	"crypto/sha1"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -226,11 +226,17 @@ func (g *guest) digest() string {
 	if g.Lock != "" {
 		c["lock"] = g.Lock
 	}
-	h := sha1.New()
+	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(c)) {
-		fmt.Fprintf(h, "%s: %s\n", k, c[k])
+		fmt.Fprintf(&b, "%s: %s\n", k, c[k])
 	}
-	return fmt.Sprintf("%x", h.Sum(nil))
+	return fileDigest(b.String())
+}
+
+// fileDigest has the length of the real one, 40 digits.
+func fileDigest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return fmt.Sprintf("%x", sum[:20])
 }
 
 // numeric are the config keys that the API gives as numbers; memory is not

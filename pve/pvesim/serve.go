@@ -73,7 +73,7 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header()[k] = v
 	}
 	w.WriteHeader(a.status)
-	_, _ = w.Write(body)
+	_, _ = w.Write(body) //nolint:gosec // JSON or plain text, for a program
 }
 
 func hijack(w http.ResponseWriter) net.Conn {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -244,22 +243,31 @@ func (s *Sim) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// random is a source of its own for each purpose, so that one decision never
-// shifts another.
-func (s *Sim) random(purpose, key string) *rand.Rand {
-	h := sha256.New()
-	_ = binary.Write(h, binary.LittleEndian, s.seed)
-	h.Write([]byte(purpose + "\x00" + key))
-	sum := h.Sum(nil)
-	return rand.New(rand.NewPCG(binary.LittleEndian.Uint64(sum), binary.LittleEndian.Uint64(sum[8:])))
+// chance is a stream of numbers that its beginning decides (SplitMix64).
+type chance uint64
+
+func (c *chance) Uint64() uint64 {
+	*c += 0x9e3779b97f4a7c15
+	z := uint64(*c)
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
 }
 
-func uuid(r *rand.Rand) string {
+// random is a stream of its own for each purpose, so that one decision never
+// shifts another.
+func (s *Sim) random(purpose, key string) *chance {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%s\x00%s", s.seed, purpose, key))
+	c := chance(binary.LittleEndian.Uint64(sum[:]))
+	return &c
+}
+
+func uuid(r *chance) string {
 	a, b := r.Uint64(), r.Uint64()
 	return fmt.Sprintf("%08x-%04x-4%03x-%04x-%012x", a>>32, a>>16&0xffff, a&0xfff, b>>48&0x3fff|0x8000, b&0xffff_ffff_ffff)
 }
 
-func fingerprint(r *rand.Rand) string {
+func fingerprint(r *chance) string {
 	out := make([]byte, 0, 95)
 	for i := range 32 {
 		if i > 0 {

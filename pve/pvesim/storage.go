@@ -2,7 +2,6 @@ package pvesim
 
 import (
 	"cmp"
-	"crypto/sha1"
 	"fmt"
 	"math"
 	"slices"
@@ -323,7 +322,7 @@ func (s *Sim) storageConfig(st Storage) map[string]any {
 }
 
 func (s *Sim) storagesDigest() string {
-	return fmt.Sprintf("%x", sha1.Sum(fmt.Appendf(nil, "%+v", s.st.World.Storages)))
+	return fileDigest(fmt.Sprintf("%+v", s.st.World.Storages))
 }
 
 func bit(b bool) int {

@@ -2,7 +2,6 @@ package pvesim
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -261,11 +260,4 @@ func deleteTask(s *Sim, c *call) answer {
 		s.stop(t, c.at)
 	}
 	return ok(nil)
-}
-
-// vmidOf reads a machine's number out of a task's id: "110" or "110@local".
-func vmidOf(id string) int {
-	first, _, _ := strings.Cut(id, "@")
-	n, _ := strconv.Atoi(first)
-	return n
 }
