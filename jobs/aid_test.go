@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ import (
 // terms, statuses and paths.
 var internalWords = regexp.MustCompile(`(?i)upid|vzdump|qemu|/|\bpve\d|proxmox|\b(401|403|500|595|596|599)\b|vm\.|datastore|sys\.|config lock|lock file|token|\blocal\b|\bshared\b|\bvault\b|uuid|http|listing|authority|epoch`)
 
-// scene is a world whose every sentence for customers is read at the end of the test, and whose audit chain holds.
+// scene is a world whose every sentence for customers is read at the end of the test: none may hold internal words.
 func scene(t *testing.T, o worldOptions) *world {
 	t.Helper()
 	w := newWorld(t, o)
@@ -47,49 +48,58 @@ func scene(t *testing.T, o worldOptions) *world {
 	return w
 }
 
-// raw runs fn on a connection of its own to the world's database.
-func (w *world) raw(fn func(*sql.DB)) {
+// handles are connections of the tests' own to the worlds' databases, by folder.
+var handles sync.Map
+
+// raw gives a connection of the test's own to the world's database.
+func (w *world) raw() *sql.DB {
 	w.t.Helper()
+	if db, ok := handles.Load(w.dir); ok {
+		return db.(*sql.DB)
+	}
 	file := url.URL{Scheme: "file", Path: filepath.Join(w.dir, "db")}
 	db, err := sql.Open("sqlite3", file.String()+"?_busy_timeout=5000")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer func() { _ = db.Close() }()
-	fn(db)
+	handles.Store(w.dir, db)
+	w.t.Cleanup(w.dropRaw)
+	return db
+}
+
+func (w *world) dropRaw() {
+	if db, ok := handles.LoadAndDelete(w.dir); ok {
+		_ = db.(*sql.DB).Close()
+	}
 }
 
 // column gives the first column of a query.
 func (w *world) column(query string, args ...any) (out []string) {
 	w.t.Helper()
-	w.raw(func(db *sql.DB) {
-		rows, err := db.QueryContext(context.Background(), query, args...)
-		if err != nil {
+	rows, err := w.raw().QueryContext(context.Background(), query, args...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var v sql.NullString
+		if err := rows.Scan(&v); err != nil {
 			w.t.Fatal(err)
 		}
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
-			var v sql.NullString
-			if err := rows.Scan(&v); err != nil {
-				w.t.Fatal(err)
-			}
-			out = append(out, v.String)
-		}
-		if err := rows.Err(); err != nil {
-			w.t.Fatal(err)
-		}
-	})
+		out = append(out, v.String)
+	}
+	if err := rows.Err(); err != nil {
+		w.t.Fatal(err)
+	}
 	return out
 }
 
 // write runs one statement on the database, as nobody but a test does.
 func (w *world) write(query string, args ...any) {
 	w.t.Helper()
-	w.raw(func(db *sql.DB) {
-		if _, err := db.ExecContext(context.Background(), query, args...); err != nil {
-			w.t.Fatal(err)
-		}
-	})
+	if _, err := w.raw().ExecContext(context.Background(), query, args...); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // told counts the messages of a channel on a topic.
@@ -105,14 +115,14 @@ func (w *world) until(when string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.pass(at, func() bool { return false })
+	w.passBy(at, 10*time.Second, time.Minute, time.Hour, func() bool { return false })
 }
 
 // pass lets time pass until done says so or the instant is reached: a round every ten seconds while an operation
 // runs, every minute while one waits, and with leaps while there is nothing to do. It gives whether done said so.
 func (w *world) pass(end time.Time, done func() bool) bool {
 	w.t.Helper()
-	return w.passBy(end, 10*time.Second, time.Minute, done)
+	return w.passBy(end, 10*time.Second, time.Minute, 10*time.Minute, done)
 }
 
 // coarsely lets time pass up to an instant with a round every ten minutes.
@@ -122,10 +132,10 @@ func (w *world) coarsely(when string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.passBy(at, 10*time.Minute, 10*time.Minute, func() bool { return false })
+	w.passBy(at, 10*time.Minute, 10*time.Minute, time.Hour, func() bool { return false })
 }
 
-func (w *world) passBy(end time.Time, running, queued time.Duration, done func() bool) bool {
+func (w *world) passBy(end time.Time, running, queued, idle time.Duration, done func() bool) bool {
 	w.t.Helper()
 	listed := time.Time{}
 	for {
@@ -141,7 +151,7 @@ func (w *world) passBy(end time.Time, running, queued time.Duration, done func()
 		if now = w.clock.Now(); !now.Before(end) {
 			return false
 		}
-		next := now.Add(10 * time.Minute)
+		next := now.Add(idle)
 		for _, due := range w.column(`SELECT next_due_at FROM schedules WHERE next_due_at IS NOT NULL`) {
 			if s, err := strconv.ParseInt(due, 10, 64); err == nil && s > now.Unix() && s < next.Unix() {
 				next = time.Unix(s, 0).UTC()

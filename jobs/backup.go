@@ -311,10 +311,22 @@ func (t *turn) succeed(b *portal.Backup) error {
 	if b.Class == portal.ClassSuspect {
 		text = "The backup is in your list. " + b.Reason
 	}
+	if t.changes.Follow == nil {
+		t.changes.Follow = t.clearUp()
+	}
 	if !t.hasOther(b.ID) {
 		t.tell("mail", "backup.first_good", text)
 	}
 	return t.end(portal.StateSucceeded, text, b.Volid, slot)
+}
+
+// clearUp is the operation that removes what a failed backup of an earlier day left behind, or nil.
+func (t *turn) clearUp() *portal.Operation {
+	left := portal.Evict(t.asMine(), t.sit.Service.QuotaIn(t.sit.Product), t.sit.Product.Policy, t.now).Clear
+	if len(left) == 0 {
+		return nil
+	}
+	return t.removal(left[0].ID, "engine")
 }
 
 // hasOther tells whether the service has another complete copy than this one.

@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -28,6 +29,8 @@ type scenario struct {
 	policy portal.Policy
 	do     func(*world) // what begins it; nil: the slot that falls due half a minute later
 	end    func(*world) error
+	speed  float64 // of the storage; 0 is 1, some 200 MB/s
+	most   int     // points or calls at which to strike; 0 is all
 }
 
 var (
@@ -44,6 +47,8 @@ func scenarios() []scenario {
 		}
 	}
 	return append(all,
+		// A dump that outlasts the settle window: only its task tells that it was begun.
+		scenario{name: "slow", copies: 1, quota: 2, policy: overlap, speed: 0.008, most: 60, end: oneNewCopy},
 		scenario{name: "manual-replace", copies: 2, quota: 2, policy: overlap, do: func(w *world) {
 			w.press(portal.ManualBackup("client:test", "by hand", w.oldest().UID))
 		}, end: oneNewCopy},
@@ -64,6 +69,14 @@ func scenarios() []scenario {
 			return nil
 		}},
 	)
+}
+
+// upTo bounds how many points of a scenario are struck.
+func (sc scenario) upTo(n int) int {
+	if sc.most > 0 {
+		return min(n, sc.most)
+	}
+	return n
 }
 
 // oneNewCopy is the end that a backup must come to: done, exactly one new good copy, and as many copies as the
@@ -135,7 +148,7 @@ func (s snapshot) resume(t testing.TB, sc scenario) *world {
 	sw := pvesim.ContractWorld(1, 2)
 	sw.Archives = s.archives
 	var err error
-	if w.sim, err = pvesim.New(sw, pvesim.Options{Now: w.clock.Now, Speed: 1, Seed: 1}); err != nil {
+	if w.sim, err = pvesim.New(sw, pvesim.Options{Now: w.clock.Now, Speed: cmp.Or(sc.speed, 1), Seed: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(w.dir, "db"), s.db, 0o600); err != nil {
@@ -453,7 +466,7 @@ func TestCrashEverywhere(t *testing.T) {
 				t.Fatalf("without any crash: %v\n%s", err, clean.story())
 			}
 			t.Logf("%d points", clean.points)
-			for at := 1; at <= clean.points; at++ {
+			for at := 1; at <= sc.upTo(clean.points); at++ {
 				w := snap.resume(t, sc)
 				w.crashAt = []int{at}
 				if err := w.play(); err != nil {

@@ -25,6 +25,8 @@ type Options struct {
 	Transport func(portal.Server) http.RoundTripper
 	// Observe is told of every request to Proxmox.
 	Observe func(server string, c pve.Call)
+	// Ticked is told how long each tick of the scheduler took.
+	Ticked func(time.Duration)
 	// Workers is how many operations are worked on at once; 0 means 8, 1 makes every run the same.
 	Workers int
 }

@@ -260,7 +260,12 @@ func (t *turn) removeLater() *portal.Operation {
 	if _, ok := t.copyRow(victim); !ok {
 		return nil
 	}
-	return &portal.Operation{Kind: portal.KindDelete, Step: portal.StepDelete, Actor: actor, BackupID: victim, Manual: actor != "engine",
+	return t.removal(victim, actor)
+}
+
+// removal is an operation that removes one copy, a minute from now.
+func (t *turn) removal(backupID int64, actor string) *portal.Operation {
+	return &portal.Operation{Kind: portal.KindDelete, Step: portal.StepDelete, Actor: actor, BackupID: backupID, Manual: actor != "engine",
 		RunAfter: t.now.Add(time.Minute), StartBy: t.now.Add(portal.GiveUpAfter), GiveUpAt: t.now.Add(portal.GiveUpAfter)}
 }
 

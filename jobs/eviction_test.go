@@ -273,6 +273,7 @@ func TestEvictBrake(t *testing.T) {
 // putBack puts an earlier copy of the database in the place of the present one, and starts a new process on it.
 func (w *world) putBack(from string) {
 	w.t.Helper()
+	w.dropRaw()
 	w.must(w.db.Close())
 	for _, end := range []string{"-wal", "-shm"} {
 		_ = os.Remove(filepath.Join(w.dir, "db"+end))

@@ -159,7 +159,7 @@ func TestFaultEverywhere(t *testing.T) {
 						calls++
 					}
 				}
-				for nth := 1; nth <= calls; nth++ {
+				for nth := 1; nth <= sc.upTo(calls); nth++ {
 					w := snap.resume(t, sc)
 					w.unlockLater()
 					w.strike(tr, nth)

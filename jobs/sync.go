@@ -85,6 +85,9 @@ func (e *Engine) syncServer(ctx context.Context, l *link) error {
 		if status == "" || status == "unknown" {
 			status = "unknown"
 		}
+		if s.Node == g.Node && s.Status == status && s.Lock == g.Lock && s.State != portal.ServiceMachineGone && e.now().Sub(s.SeenAt) < sightingAge && !s.SeenAt.After(e.now()) {
+			continue // as it was: ten thousand machines are looked at every ten seconds
+		}
 		in.Sightings = append(in.Sightings, store.Sighting{ServiceID: s.ID, Node: g.Node, Status: status, Lock: g.Lock, Uptime: g.Uptime})
 	}
 	if err := e.db.SaveInventory(ctx, in); err != nil {
@@ -107,6 +110,9 @@ func (e *Engine) syncServer(ctx context.Context, l *link) error {
 	}
 	return e.db.SaveUnseen(ctx, gone)
 }
+
+// sightingAge is how old a sighting that has not changed may become before it is written again.
+const sightingAge = time.Minute
 
 // archiveStorages gives the storages that take archives. A shared one is listed once for every node; it is active
 // where any node can use it.

@@ -3,10 +3,14 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // Tick plans what fell due. It is the heartbeat by which pages know that scheduling works.
 func (e *Engine) Tick(ctx context.Context) error {
+	if e.opts.Ticked != nil {
+		defer func(began time.Time) { e.opts.Ticked(e.now().Sub(began)) }(e.now())
+	}
 	if _, err := e.db.ReplanZones(ctx); err != nil {
 		return fmt.Errorf("jobs: zones: %w", err)
 	}

@@ -164,7 +164,7 @@ func (db *DB) ReplanZones(ctx context.Context) (changed bool, err error) {
 				return err
 			}
 			from := t.now
-			if s.NextDue.Before(from) && !s.NextDue.IsZero() {
+			if !s.NextDue.After(from) {
 				continue // due already: the tick takes it as it was
 			}
 			var next any

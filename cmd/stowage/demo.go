@@ -157,7 +157,7 @@ func keepOneRunning(ctx context.Context, db *store.DB, sim *pvesim.Sim) error {
 			return nil // it runs
 		}
 	}
-	for range 120 {
+	for i := 0; i < 120 && ctx.Err() == nil; i++ {
 		situation, err := db.Situation(ctx, service.ID)
 		if err != nil {
 			return err
@@ -167,9 +167,6 @@ func keepOneRunning(ctx context.Context, db *store.DB, sim *pvesim.Sim) error {
 			return err
 		}
 		sleep(ctx, time.Second) // the engine is about to see that the old one has ended
-		if ctx.Err() != nil {
-			return nil
-		}
 	}
 	return nil
 }

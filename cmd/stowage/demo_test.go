@@ -78,6 +78,16 @@ func (p *process) listening() (address string, said string) {
 	}
 }
 
+// eventually waits for what another process brings about, with patience: it may be one of many.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(3 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
 func (p *process) kill() {
 	p.t.Helper()
 	if err := p.cmd.Process.Kill(); err != nil {
@@ -94,9 +104,9 @@ type demoShop struct {
 	owner map[string]string // of a service: ada, grace or linus
 }
 
-func (f demoFolder) look(t *testing.T) *demoShop {
+func (f demoFolder) look(t *testing.T, now func() time.Time) *demoShop {
 	t.Helper()
-	db, err := f.data().open(t.Context(), time.Now)
+	db, err := f.data().open(t.Context(), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +181,7 @@ func TestDemoShowsEveryState(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("filled within %s", time.Since(began).Round(10*time.Millisecond))
-			folder.look(t).promises(at)
+			folder.look(t, func() time.Time { return at }).promises(at)
 		})
 	}
 }
@@ -354,7 +364,7 @@ func TestDemoSurvivesKills(t *testing.T) {
 	t.Parallel()
 	folder := demoFolder(filepath.Join(t.TempDir(), "demo"))
 	p := demoProcess(t, nil, "--speed", "500", "--data", string(folder))
-	until(t, "the filling to be under way", func() bool {
+	eventually(t, "the filling to be under way", func() bool {
 		info, err := os.Stat(folder.data().Database + "-wal")
 		return err == nil && info.Size() > 200_000
 	})
@@ -380,7 +390,7 @@ func TestDemoSurvivesKills(t *testing.T) {
 		t.Errorf("a second demo on the same folder: %d %s", r.code, r.err)
 	}
 
-	d := folder.look(t)
+	d := folder.look(t, time.Now)
 	d.promises(time.Now())
 	shop := d.line(demoIdleAda)
 	old := d.copies(demoIdleAda)[0]
@@ -391,7 +401,7 @@ func TestDemoSurvivesKills(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the backup", func() bool {
+	eventually(t, "the backup", func() bool {
 		op, err = d.db.Operation(t.Context(), op.ID)
 		return err == nil && op.State.Final()
 	})
@@ -411,7 +421,7 @@ func TestDemoSurvivesKills(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	copies := folder.look(t).copies(demoIdleAda)
+	copies := folder.look(t, time.Now).copies(demoIdleAda)
 	if len(copies) != 6 || copies[0].UID != made.UID || copies[0].Note != "made by hand" || copies[1].UID != old.UID || copies[1].Note != "keep this one" {
 		t.Errorf("after the kill: %+v", copies)
 	}
@@ -422,8 +432,8 @@ func TestDemoSurvivesKills(t *testing.T) {
 	// And once more: what ran goes on, and the end is quick.
 	p = demoProcess(t, nil, "--speed", "500", "--data", string(folder))
 	p.listening()
-	until(t, "the long backup to be seen", func() bool {
-		line := folder.look(t).line(demoRunning)
+	eventually(t, "the long backup to be seen", func() bool {
+		line := folder.look(t, time.Now).line(demoRunning)
 		return len(line.Open) == 1 && line.Open[0].State == portal.StateRunning
 	})
 	p.terminate()
@@ -451,7 +461,7 @@ func TestDemoLeavesNothingBehind(t *testing.T) {
 	for _, early := range []bool{true, false} {
 		p := demoProcess(t, []string{"TMPDIR=" + temp})
 		if early {
-			until(t, "the filling to begin", func() bool {
+			eventually(t, "the filling to begin", func() bool {
 				found, err := filepath.Glob(filepath.Join(temp, "stowage-demo-*", "stowage.db"))
 				return err == nil && len(found) == 1
 			})
@@ -511,12 +521,12 @@ func TestLongBackupIsBegunAnew(t *testing.T) {
 	if err := db.RaiseEpoch(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the long backup to be begun", func() bool {
+	eventually(t, "the long backup to be begun", func() bool {
 		if err := s.engine.Round(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		clock.set(clock.Now().Add(10 * time.Second))
-		return folder.look(t).line(demoRunning).Backups().String() == "3/4, 1 in progress"
+		return folder.look(t, clock.Now).line(demoRunning).Backups().String() == "3/4, 1 in progress"
 	})
 	if err := <-begun; err != nil {
 		t.Error(err)

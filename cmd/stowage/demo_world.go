@@ -176,7 +176,7 @@ func demoMachines() []demoMachine {
 		{vmid: 100, name: demoFull, client: "ada", server: demoAlone, node: "fra1", product: "vps", cores: 2, memory: 4096, agent: true,
 			disks: []demoDisk{{40, 22.4, 0.54, false}}, zone: "Europe/Berlin", grid: "all=03:00"},
 		{vmid: 101, name: demoIdleAda, client: "ada", server: demoCluster, node: "ams1", product: "cloud-m", cores: 2, memory: 4096, agent: true,
-			disks: []demoDisk{{20, 4.1, 0.61, false}}, zone: "Europe/Berlin", grid: "sun=23:30,wed=23:30"},
+			disks: []demoDisk{{20, 2.9, 0.61, false}}, zone: "Europe/Berlin", grid: "sun=23:30,wed=23:30"},
 		{vmid: 102, name: demoFailed, client: "ada", server: demoCluster, node: "ams2", product: "cloud-m", quota: 7, cores: 8, memory: 32768, agent: true,
 			disks: []demoDisk{{40, 9.2, 0.5, false}, {200, 96.5, 0.42, false}, {64, 31, 1, true}}, zone: "Europe/Berlin", grid: "all=02:00"},
 		{vmid: 103, name: demoProtected, client: "ada", server: demoCluster, node: "ams1", product: "cloud-m", quota: 2, cores: 4, memory: 8192,
@@ -184,7 +184,7 @@ func demoMachines() []demoMachine {
 		{vmid: 104, name: demoNone, client: "ada", server: demoAlone, node: "fra1", product: "vps", cores: 1, memory: 2048, stopped: true,
 			disks: []demoDisk{{20, 2.2, 0.5, false}}, zone: "Europe/Berlin"},
 		{vmid: 105, name: demoNever, client: "ada", server: demoCluster, node: "ams1", product: "cloud-s", cores: 1, memory: 2048, agent: true,
-			disks: []demoDisk{{25, 3.1, 0.57, false}}, zone: "Europe/Berlin", grid: "all=03:40"},
+			disks: []demoDisk{{20, 2.4, 0.57, false}}, zone: "Europe/Berlin", grid: "all=03:40"},
 
 		{vmid: 200, name: demoZone, client: "grace", server: demoAlone, node: "fra1", product: "vps", cores: 6, memory: 16384, agent: true,
 			disks: []demoDisk{{120, 63.8, 0.49, false}}, zone: "America/New_York", grid: "all=02:30"},
@@ -197,7 +197,7 @@ func demoMachines() []demoMachine {
 		{vmid: 204, name: demoGone, client: "grace", server: demoAlone, node: "fra1", product: "vps", cores: 1, memory: 2048,
 			disks: []demoDisk{{40, 12.7, 0.6, false}}, zone: "America/New_York", grid: "all=23:10"},
 		{vmid: 205, name: demoStop, client: "grace", server: demoCluster, node: "ams1", product: "cloud-db", cores: 2, memory: 8192, agent: true,
-			disks: []demoDisk{{20, 3.4, 0.44, false}}, zone: "America/New_York", grid: "mon=01:40,thu=01:40"},
+			disks: []demoDisk{{20, 2.3, 0.44, false}}, zone: "America/New_York", grid: "mon=01:40,thu=01:40"},
 
 		{vmid: 300, name: demoSuspect, client: "linus", server: demoAlone, node: "fra1", product: "vps", cores: 4, memory: 8192, agent: true,
 			disks: []demoDisk{{60, 35.1, 0.71, false}}, zone: "Asia/Kathmandu", grid: "all=01:15"},

@@ -68,6 +68,9 @@ func (m *metrics) called(server string, c pve.Call) {
 	m.request.WithLabelValues(server).Observe(c.Duration.Seconds())
 }
 
+// ticked keeps how long one tick of the scheduler took.
+func (m *metrics) ticked(took time.Duration) { m.tick.Observe(took.Seconds()) }
+
 // How often the database is looked at for metrics.
 const (
 	lookEvery = 15 * time.Second

@@ -57,7 +57,7 @@ func runPortal(ctx context.Context, o portalOptions) error {
 		return errors.Join(err, listener.Close())
 	}
 	site.Register(w)
-	engine := jobs.New(jobs.Options{DB: o.DB, Now: o.Now, Log: o.Log, Transport: o.Transport, Observe: m.called})
+	engine := jobs.New(jobs.Options{DB: o.DB, Now: o.Now, Log: o.Log, Transport: o.Transport, Observe: m.called, Ticked: m.ticked})
 	defer engine.Close()
 
 	// Whichever part fails takes the others down with it: half a portal would look like a whole one.

@@ -231,6 +231,9 @@ func (b *bench) serves() {
 			t.Errorf("metrics (%d) lack %s", status, name)
 		}
 	}
+	if !regexp.MustCompile(`(?m)^stowage_tick_seconds_count [1-9]`).MatchString(body) {
+		t.Error("no tick was measured")
+	}
 	if code := stop(); code != exitDone {
 		t.Errorf("serve ended with %d: %s", code, log.String())
 	}
