@@ -151,7 +151,7 @@ func TestCancelAfterEvict(t *testing.T) {
 	w.make(3)
 	w.every("03:00")
 	w.until("11-21 01:59")
-	w.waitFor(10*time.Minute, "a running backup", func() bool { return w.last().Step == portal.StepDump && w.last().Percent > 0 })
+	w.waitFor(10*time.Minute, "a running backup", func() bool { return w.last().State == portal.StateRunning && w.last().Percent > 0 })
 	op := w.last()
 	w.must(w.cancel(op))
 	w.settle(5 * time.Minute)

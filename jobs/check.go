@@ -160,6 +160,20 @@ func jobFindings(ctx context.Context, client *pve.Client, storages []string) []p
 	return out
 }
 
+// CheckAll checks every server, so that staff see what is wrong with one before a customer does.
+func (e *Engine) CheckAll(ctx context.Context) error {
+	servers, err := e.db.Servers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		if _, err := e.Check(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Check checks one server and keeps what was found.
 func (e *Engine) Check(ctx context.Context, server portal.Server) ([]portal.Finding, error) {
 	l, err := e.link(ctx, server.ID)

@@ -349,7 +349,7 @@ func lookBeforeDelete(t *turn) (seen portal.Sight, err error) {
 	i := slices.IndexFunc(archives, func(a store.Archive) bool { return a.Volid == b.Volid })
 	switch {
 	case i < 0 && !listed.Authoritative:
-		return seen, fmt.Errorf("the listing has no authority: %s", listed.Doubt)
+		return seen, fmt.Errorf("%w: %s", errDoubtful, listed.Doubt)
 	case i >= 0 && archives[i].Protected:
 		return seen, t.over(t.fail("The backup is protected, so it was not removed.", "protected on the storage"))
 	case t.op.Actor != "engine":

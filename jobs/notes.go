@@ -8,8 +8,11 @@ import (
 	"stowage/portal"
 )
 
-// noteTries is how often writing a note is tried before it is left to the next listing.
-const noteTries = 10
+// noteTries is how often writing a note is tried within the first hour; after that it is tried every noteRest.
+const (
+	noteTries = 10
+	noteRest  = 6 * time.Hour
+)
 
 // MirrorNotes writes marks and notes to archives where they are due: the mark on the first line, the customer's
 // note on the second. Proxmox answers 200 even for a volume that isn't there, so each is read back. The row
@@ -59,7 +62,7 @@ func (e *Engine) mirrorNote(ctx context.Context, b portal.Backup) error {
 	}
 	if b.NoteTries >= noteTries {
 		e.log.WarnContext(ctx, "a note could not be written", "backup", b.UID, "service_id", s.UID, "error", err)
-		return e.db.SaveNoteWritten(ctx, b, time.Time{})
+		later = e.now().Add(noteRest)
 	}
 	if err != nil {
 		return e.db.SaveNoteWritten(ctx, b, later)

@@ -23,6 +23,7 @@ const (
 	recoverEvery  = time.Minute // listings while recovering: two are needed before anything is deleted
 	configsEvery  = time.Minute
 	cleanEvery    = time.Hour
+	checkEvery    = time.Hour
 	leaseRetry    = 2 * time.Second
 	stopAfter     = 8 * time.Second
 	configsAtOnce = 200
@@ -57,6 +58,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		{"watch", watchEvery, e.Watch},
 		{"notes", notesEvery, e.MirrorNotes},
 		{"configs", configsEvery, func(ctx context.Context) error { return e.CheckConfigs(ctx, configsAtOnce) }},
+		{"check", checkEvery, e.CheckAll},
 		{"clean", cleanEvery, e.Clean},
 	} {
 		_, err := scheduler.NewJob(gocron.DurationJob(job.every), gocron.NewTask(func() {

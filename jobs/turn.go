@@ -234,20 +234,26 @@ func (t *turn) cannotLook(err error) error {
 	if errors.Is(err, store.ErrStale) || t.Err() != nil {
 		return err
 	}
-	if pve.ClassOf(err) == "" && portal.CodeOf(err) == "" {
+	waits, text := "we can't reach your host", "Your host could not be reached in time."
+	if errors.Is(err, errDoubtful) {
+		waits, text = "the list of your backups could not be confirmed", "The list of your backups could not be confirmed in time, so nothing was done."
+	} else if pve.ClassOf(err) == "" && portal.CodeOf(err) == "" {
 		t.e.log.ErrorContext(t, "look failed", "operation_id", t.op.ID, "error", err)
 	}
 	t.op.StaffReason = err.Error()
 	if !t.now.Before(t.op.GiveUpAt) {
 		if t.op.IntentAt.IsZero() {
-			return t.fail("Your host could not be reached in time.", err.Error())
+			return t.fail(text, err.Error())
 		}
 		return t.giveUp()
 	}
-	t.op.WaitsFor = "we can't reach your host"
+	t.op.WaitsFor = waits
 	t.op.RunAfter = t.now.Add(max(t.pace(), 5*time.Second))
 	return t.save("cannot look")
 }
+
+// errDoubtful says that a listing answered and proves nothing.
+var errDoubtful = errors.New("the listing has no authority")
 
 // requeue puts the operation back: nothing was done, it holds nothing, and it starts over with preflight.
 func (t *turn) requeue(text, staff string, after time.Duration, quiet bool) error {

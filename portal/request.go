@@ -257,7 +257,7 @@ func busyWith(s Situation, o Operation) error {
 		refusal = Refuse(CodeBusy, "A backup of this machine is waiting already%s.", since(o.CreatedAt, s.Now))
 	}
 	if o.State == StateHeld {
-		refusal = Refuse(CodeBusy, "A backup of this machine is being looked at by our team%s.", since(o.StartedAt, s.Now))
+		refusal = Refuse(CodeBusy, "Our team is looking at a backup of this machine%s.", since(o.StartedAt, s.Now))
 	}
 	refusal.Staff = "operation " + o.UID
 	refusal.With(WayOut{Action: "open_operation", Label: "See how it goes", UID: o.UID})
@@ -268,7 +268,7 @@ func since(at, now time.Time) string {
 	if at.IsZero() || now.Sub(at) < time.Minute {
 		return ""
 	}
-	return " for " + Duration(now.Sub(at))
+	return " (began " + Duration(now.Sub(at)) + " ago)"
 }
 
 func (s Situation) backup(uid string) (Backup, error) {
