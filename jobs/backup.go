@@ -44,6 +44,7 @@ func lookDump(t *turn) (seen portal.Sight, err error) {
 	switch seen.Task {
 	case portal.TaskRunning:
 		t.progress()
+		seen.Grew = seen.Grew || t.parsed.Waiting // in the host's line, which lockwait bounds, silence is no standstill
 		return seen, nil
 	case portal.TaskUnreachable, portal.TaskRefused:
 		return seen, nil

@@ -164,6 +164,9 @@ func (s snapshot) resume(t testing.TB, sc scenario) *world {
 // through every recover, as the end of a process would.
 func (w *world) point(name string) {
 	w.points++
+	if w.atPoint != nil {
+		w.atPoint(w.points)
+	}
 	if slices.Contains(w.crashAt, w.points) {
 		w.died = name
 		runtime.Goexit()
@@ -347,7 +350,7 @@ func (w *world) judge() error {
 	if broken, err := w.db.VerifyAudit(ctx); err != nil || broken != 0 {
 		return fmt.Errorf("audit chain broken at %d: %w", broken, err)
 	}
-	if w.sc.do == nil {
+	if w.sc.do == nil && !w.manual {
 		slots, err := w.db.Slots(ctx, w.service.ID, w.began)
 		if err != nil {
 			return err

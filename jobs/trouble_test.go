@@ -553,6 +553,65 @@ func TestForeignBackupUnseen(t *testing.T) {
 	}
 }
 
+// TestForeignBackupLong waits in the host's own line for longer than a task may stand still: that is no reason to
+// call a person.
+func TestForeignBackupLong(t *testing.T) {
+	t.Parallel()
+	w := scene(t, worldOptions{})
+	op := w.backupNow("", "")
+	w.waitFor(time.Minute, "preflight", func() bool { return w.operation(op.ID).Step == portal.StepDump })
+	foreign, err := w.sim.StartForeignBackup("pve1", 101, "local", map[string]string{"remove": "0", "bwlimit": "8"})
+	w.must(err)
+	w.coarsely("11-20 15:30")
+	if got := w.operation(op.ID); got.State != portal.StateRunning || got.WaitsFor != "another backup runs on your host" {
+		t.Fatalf("after four hours: %s, waits for %q, staff %q", got.State, got.WaitsFor, got.StaffReason)
+	}
+	w.must(w.sim.KillTask(foreign))
+	w.settle(time.Hour)
+	if got := w.operation(op.ID); got.State != portal.StateSucceeded {
+		t.Errorf("%s: %s", got.State, got.Reason)
+	}
+}
+
+// TestStuck holds a backup of which nothing was heard for two hours, and goes on when staff say so.
+func TestStuck(t *testing.T) {
+	t.Parallel()
+	w := scene(t, slow())
+	op := w.backupNow("", "")
+	w.waitFor(5*time.Minute, "a running backup", func() bool { return w.operation(op.ID).Percent > 0 })
+	end := w.inject(pvesim.Fault{Kind: pvesim.TruncatedListing, Method: "GET", Path: `/log$`, Keep: 20})
+	w.wrap = func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/status") && strings.Contains(r.URL.Path, "/tasks/") {
+				return answer(r, `{"data":{"status":"running"}}`), nil
+			}
+			return next.RoundTrip(r)
+		})
+	}
+	w.restart()
+	w.coarsely("11-20 13:30")
+	got := w.operation(op.ID)
+	if got.State != portal.StateHeld || got.Reason != "This takes much longer than usual. Our team has been told and looks at it." || !strings.Contains(got.StaffReason, "2 h") {
+		t.Fatalf("%s: %q, staff %q", got.State, got.Reason, got.StaffReason)
+	}
+	if n := w.told("staff", "operation.held"); n != 1 {
+		t.Errorf("staff were told %d times", n)
+	}
+	if _, err := w.db.Enqueue(context.Background(), w.client, w.service.UID, portal.ManualBackup("client:test", "", "")); portal.CodeOf(err) != portal.CodeBusy {
+		t.Errorf("another backup meanwhile: %v", err)
+	}
+	w.wrap = nil
+	w.restart()
+	end()
+	_, err := w.db.Resume(context.Background(), op.UID, "staff:test")
+	w.must(err)
+	w.settle(time.Hour)
+	if got := w.operation(op.ID); got.State != portal.StateSucceeded {
+		t.Errorf("%s: %s\n%s", got.State, got.Reason, w.story())
+	}
+	w.wantCopies(1, 1)
+}
+
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

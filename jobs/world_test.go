@@ -69,6 +69,11 @@ type world struct {
 	calls   []callSeen
 	onCall  []func(n int) // told of every call before it is made
 	onStep  []func()      // at every step
+
+	// of two portals on one database
+	atPoint   func(n int)
+	overtaken func() bool
+	manual    bool // the scenario began by hand, in the other portal
 }
 
 // callSeen is one request that the engine made.
