@@ -268,8 +268,8 @@ func TestLargeBodies(t *testing.T) {
 	v := s.as("ada@demo.test")
 	before := s.trace()
 	for _, path := range []string{backups(s.h100), "/services/" + s.h100.UID + "/schedule", "/login"} {
-		if a := v.do("POST", path, strings.NewReader("note="+strings.Repeat("x", 10<<20))); a.StatusCode != http.StatusRequestEntityTooLarge {
-			t.Errorf("%s: 10 MB answered with %d", path, a.StatusCode)
+		if a := v.do("POST", path, strings.NewReader("note="+strings.Repeat("x", 10<<20))); a.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(a.refusal(), "more than the portal takes") {
+			t.Errorf("%s: 10 MB answered with %d, %q", path, a.StatusCode, a.refusal())
 		}
 	}
 	if diff := cmp.Diff(before, s.trace()); diff != "" {

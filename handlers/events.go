@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -24,7 +25,7 @@ const calm = 250 * time.Millisecond
 func (s *Site) events(c echo.Context) error {
 	l, ok := web.CurrentLogin(c)
 	if !ok {
-		return unauthorized(c)
+		return c.NoContent(http.StatusUnauthorized)
 	}
 	pieces, err := s.pieces(c)
 	if err != nil {
@@ -48,7 +49,11 @@ func (s *Site) events(c echo.Context) error {
 		return ended(err)
 	}
 	defer stream.Close()
-	return ended(s.follow(c, stream, changed, pieces))
+	err = s.follow(c, stream, changed, pieces)
+	if stream.Context().Err() != nil {
+		return nil // the visitor has gone, or the portal stops
+	}
+	return ended(err)
 }
 
 // follow sends what changes until the stream ends.
@@ -75,8 +80,12 @@ func (s *Site) follow(c echo.Context, stream *web.Stream, changed <-chan struct{
 			case <-changed:
 				again = true
 			case <-recheck.C:
-				if still, err := s.web.StillSignedIn(c); err != nil || !still {
-					return errors.Join(err, errSession)
+				still, err := s.web.StillSignedIn(c)
+				if err != nil {
+					return err
+				}
+				if !still {
+					return errSession
 				}
 				again = true
 			}
@@ -160,7 +169,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// ended makes the ordinary ends of a stream no errors: the visitor has gone, the session has ended.
+// errSession ends a stream whose session has ended; the page behind it then asks for itself.
+var errSession = errors.New("the session has ended")
+
+// ended makes the ordinary ends of a stream no errors: the visitor has gone, the session or the service has ended.
 func ended(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, errSession) || portal.CodeOf(err) == portal.CodeNotFound {
 		return nil

@@ -62,6 +62,7 @@ func (v *visitor) listen(path string) *stream {
 // until waits for an event of the name whose data contains the text, and gives the names of those before it.
 func (st *stream) until(name, text string) (before []string) {
 	st.t.Helper()
+	enough := time.After(20 * time.Second)
 	for {
 		select {
 		case e, ok := <-st.events:
@@ -72,7 +73,7 @@ func (st *stream) until(name, text string) (before []string) {
 				return before
 			}
 			before = append(before, e.name)
-		case <-time.After(20 * time.Second):
+		case <-enough:
 			st.t.Fatalf("no event %s with %q; there were %v", name, text, before)
 		}
 	}
@@ -81,13 +82,14 @@ func (st *stream) until(name, text string) (before []string) {
 // ends waits for the end of the stream.
 func (st *stream) ends() {
 	st.t.Helper()
+	enough := time.After(20 * time.Second)
 	for {
 		select {
 		case _, ok := <-st.events:
 			if !ok {
 				return
 			}
-		case <-time.After(20 * time.Second):
+		case <-enough:
 			st.t.Fatal("the stream does not end")
 		}
 	}

@@ -1,8 +1,6 @@
 package handlers
 
 import (
-	"errors"
-	"net/http"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -79,8 +77,3 @@ func landing(l portal.Login, next string) string {
 
 // home sends everybody to their first page.
 func (s *Site) home(c echo.Context) error { return web.See(c, landing(login(c), "/")) }
-
-// errSession answers a stream whose session has ended: the page behind it then asks for itself.
-var errSession = errors.New("the session has ended")
-
-func unauthorized(c echo.Context) error { return c.NoContent(http.StatusUnauthorized) }

@@ -29,7 +29,7 @@ type Options struct {
 	DemoPassword string
 
 	// Recheck is how often an open page is looked at without being told of a change, Heartbeat how often its
-	// stream says that it lives; 0 means 3 s and 15 s. Streams bounds the open pages of one login; 0 means 10.
+	// stream says that it lives; 0 means 5 s and 15 s. Streams bounds the open pages of one login; 0 means 10.
 	Recheck, Heartbeat time.Duration
 	Streams            int
 }
@@ -51,7 +51,7 @@ func New(o Options) *Site {
 		o.Log = slog.Default()
 	}
 	if o.Recheck == 0 {
-		o.Recheck = 3 * time.Second
+		o.Recheck = 5 * time.Second
 	}
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 15 * time.Second

@@ -18,20 +18,16 @@ func (v *shown) backupsPage(f templates.Frame) templates.BackupsPage {
 	}
 }
 
-// backupNow is the button of a manual backup. With all places used it stays: what it leads to is the choice of the
-// copy that goes.
+// backupNow is the button of a manual backup. With all places used it stays as long as any copy may go: what it
+// leads to is the choice of that copy.
 func (v *shown) backupNow() templates.BackupNow {
 	if why := v.onlyLooks(); why != "" {
 		return templates.BackupNow{Act: templates.Denied(why)}
 	}
 	_, err := portal.ManualBackup(v.login.Actor(), "", "")(v.Situation)
 	refusal, ok := asRefusal(err)
-	if ok && refusal.Code == portal.CodeQuota && len(refusal.WayOuts) > 0 {
-		warning := refusal.Sentence
-		if slices.ContainsFunc(refusal.WayOuts, func(w portal.WayOut) bool { return w.Action == "replace_oldest" }) {
-			warning += " You will be asked which one goes afterwards."
-		}
-		return templates.BackupNow{Act: templates.Allowed(), Warning: warning}
+	if ok && refusal.Code == portal.CodeQuota && slices.ContainsFunc(refusal.WayOuts, func(w portal.WayOut) bool { return w.Action == "replace_oldest" }) {
+		return templates.BackupNow{Act: templates.Allowed(), Warning: refusal.Sentence + " You will be asked which one goes afterwards."}
 	}
 	b := templates.BackupNow{Act: v.act(err)}
 	if err != nil || v.Service.Status == "stopped" {

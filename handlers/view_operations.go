@@ -26,7 +26,7 @@ func (v *shown) operationRow(line store.OperationLine) templates.OperationRow {
 // row is one operation in a list.
 func (t teller) row(line store.OperationLine) templates.OperationRow {
 	r := templates.OperationRow{
-		UID: line.UID, Kind: string(line.Kind), State: string(line.State), Title: t.title(line), Sentence: t.outcome(line.Operation),
+		UID: line.UID, Kind: string(line.Kind), State: string(line.State), Title: t.title(line), Sentence: t.outcome(line),
 		When: templates.At(line.CreatedAt, t.now, t.loc), Took: took(line.Operation), Who: t.who(line), Reference: line.Reference,
 	}
 	if t.staff {
@@ -60,8 +60,11 @@ func (t teller) title(line store.OperationLine) string {
 	return "Backup"
 }
 
+// inYourList is how the engine words a good end. It holds as long as the copy is there.
+const inYourList = "The backup is in your list."
+
 // outcome says how an operation stands or ended, in one sentence for everybody.
-func (t teller) outcome(o portal.Operation) string {
+func (t teller) outcome(o store.OperationLine) string {
 	switch o.State {
 	case portal.StateQueued:
 		if o.WaitsFor != "" {
@@ -71,10 +74,11 @@ func (t teller) outcome(o portal.Operation) string {
 	case portal.StateRunning:
 		return "Under way since " + since(o.StartedAt, t.now, t.loc) + "."
 	}
-	if o.Warning != "" {
-		return strings.TrimSpace(o.Reason + " " + o.Warning)
+	reason := o.Reason
+	if o.Kind == portal.KindBackup && o.State == portal.StateSucceeded && o.CopyGone {
+		reason = strings.TrimSpace("The backup was made, and has been removed since. " + strings.TrimPrefix(reason, inYourList))
 	}
-	return o.Reason
+	return strings.TrimSpace(reason + " " + o.Warning)
 }
 
 // who says who asked for an operation. To clients, staff are "our team".
@@ -102,7 +106,7 @@ func (t teller) operation(o store.OperationView, machine string) templates.Opera
 	at := func(i time.Time) templates.Moment { return templates.At(i, t.now, t.loc) }
 	v := templates.OperationView{
 		UID: o.UID, Kind: string(o.Kind), State: string(o.State), Version: o.Version, Machine: machine, Title: t.title(o.OperationLine),
-		Sentence: t.outcome(o.Operation), Reference: o.Reference, Who: t.who(o.OperationLine), Asked: at(o.CreatedAt), Began: at(o.StartedAt),
+		Sentence: t.outcome(o.OperationLine), Reference: o.Reference, Who: t.who(o.OperationLine), Asked: at(o.CreatedAt), Began: at(o.StartedAt),
 		Ended: at(o.EndedAt), Took: took(o.Operation), Steps: t.steps(o), Log: t.log(o), RetryOf: o.RetryOf, RetriedBy: o.RetriedBy,
 		HideCancel: o.State.Final(), HideRetry: o.State != portal.StateFailed && o.State != portal.StateCancelled || o.RetriedBy != "",
 	}

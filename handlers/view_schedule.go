@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"stowage/portal"
@@ -37,6 +38,9 @@ func scheduleInfo(quota int) string {
 		return "Your package includes no new backups, so nothing runs on these days."
 	case 1:
 		return "Your package has one place: a scheduled backup takes the place of the one before, which goes only once the new one is good."
+	}
+	if quota == 2 {
+		return "Scheduled backups replace the oldest when both places are used."
 	}
 	return fmt.Sprintf("Scheduled backups replace the oldest when all %d places are used.", quota)
 }
@@ -165,8 +169,8 @@ func (v *shown) slot(dot *templates.Dot, i int) {
 		dot.Reason = "Waits: " + s.WaitsFor + "."
 	case s.State == portal.SlotDue:
 		dot.Reason = "Waits for its turn."
-	case s.State == portal.SlotDone && s.Operation == "":
-		dot.Reason = sentence(s.Reason)
+	case s.State == portal.SlotDone:
+		dot.Reason = sentence(strings.TrimPrefix(s.Reason, inYourList)) // whether it still is, the list says
 	}
 	dot.Evidence = "Due " + v.clock(s.DueAt, s.DueAt)
 	if !s.Began.IsZero() {

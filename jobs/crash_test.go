@@ -143,7 +143,7 @@ func (sc scenario) prepare(t *testing.T) snapshot {
 func (s snapshot) resume(t testing.TB, sc scenario) *world {
 	w := *s.world
 	w.t, w.dir, w.sc, w.began, w.trouble, w.calls, w.onCall, w.onStep, w.points = t, scratch(t), sc, s.at, nil, nil, nil, nil, 0
-	w.synced, w.crashAt, w.logs = time.Time{}, nil, &bytes.Buffer{}
+	w.ticked, w.synced, w.crashAt, w.logs = time.Time{}, time.Time{}, nil, &bytes.Buffer{}
 	w.clock = &clock{t: s.at}
 	sw := pvesim.ContractWorld(1, 2)
 	sw.Archives = s.archives
@@ -257,14 +257,20 @@ func (w *world) play() error {
 // step is a round without what a scenario doesn't need at every instant.
 func (w *world) step() {
 	ctx := context.Background()
-	for _, do := range []func(context.Context) error{
-		w.engine.Tick, func(ctx context.Context) error { _, err := w.engine.Drive(ctx); return err }, w.engine.MirrorNotes,
-	} {
-		if err := do(ctx); err != nil {
+	now := w.clock.Now()
+	if now.Sub(w.ticked) >= 15*time.Second {
+		w.ticked = now
+		if err := w.engine.Tick(ctx); err != nil {
 			w.t.Fatal(err)
 		}
 	}
-	if now := w.clock.Now(); now.Sub(w.synced) >= time.Minute {
+	if _, err := w.engine.Drive(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.engine.MirrorNotes(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	if now.Sub(w.synced) >= time.Minute {
 		w.synced = now
 		if err := w.engine.Sync(ctx); err != nil {
 			w.t.Fatal(err)

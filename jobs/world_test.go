@@ -62,6 +62,7 @@ type world struct {
 	sc      scenario
 	began   time.Time
 	synced  time.Time
+	ticked  time.Time
 	points  int
 	crashAt []int  // points at which the process dies
 	died    string // the point at which it did

@@ -321,7 +321,14 @@ func (db *DB) RequestCancel(ctx context.Context, clientID int64, serviceUID, uid
 			return portal.Refuse(portal.CodeConflict, "The backup is made already; it is only being checked.")
 		}
 		if op.State == portal.StateQueued {
-			if err := t.endQueued(&op, portal.StateCancelled, "Cancelled before it began.", "skipped", "cancelled before it began"); err != nil {
+			text, why := "Cancelled before it began.", "cancelled before it began"
+			if op.Evicted && op.Timing == portal.TimingBefore {
+				text = "Cancelled. The oldest backup had been removed already to make room; your others are untouched."
+				why = text
+			} else if op.Attempt > 0 {
+				text, why = "Cancelled. Your other backups are untouched.", "cancelled"
+			}
+			if err := t.endQueued(&op, portal.StateCancelled, text, "skipped", why); err != nil {
 				return err
 			}
 		} else if err := t.one(ErrStale, `UPDATE operations SET cancel_at = $1, cancel_by = $2, run_after = $3, version = version + 1 WHERE id = $4 AND version = $5`,

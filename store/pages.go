@@ -64,6 +64,7 @@ type OperationLine struct {
 	CopyUID     string    // of the copy that it makes, removes or protects
 	CopyBegan   time.Time // of that copy
 	CopySize    int64
+	CopyGone    bool // it was removed, or has vanished
 }
 
 // view runs fn on one consistent picture of the database.
@@ -219,7 +220,8 @@ func nodeDown(ctx context.Context, q querier, serverID int64, node string) (time
 	return at(down), err
 }
 
-const lineColumns = `, s.uid, s.name, s.vmid, c.name, v.name, COALESCE(l.email, ''), b.uid, b.started_at, b.size`
+const lineColumns = `, s.uid, s.name, s.vmid, c.name, v.name, COALESCE(l.email, ''), b.uid, b.started_at, b.size,
+	COALESCE(b.removed_at IS NOT NULL OR b.class = 'missing', 0)`
 
 // lineTables are what an operation's line is joined from; the actor "client:<uid>" names a login.
 const lineTables = ` FROM operations o JOIN services s ON s.id = o.service_id JOIN clients c ON c.id = s.client_id JOIN servers v ON v.id = o.server_id
@@ -229,7 +231,7 @@ const lineTables = ` FROM operations o JOIN services s ON s.id = o.service_id JO
 func scanLine(s scanner) (v OperationLine, err error) {
 	var began, size sql.NullInt64
 	var uid sql.NullString
-	v.Operation, err = scanOperation(more{s, []any{&v.ServiceUID, &v.ServiceName, &v.VMID, &v.ClientName, &v.ServerName, &v.Who, &uid, &began, &size}})
+	v.Operation, err = scanOperation(more{s, []any{&v.ServiceUID, &v.ServiceName, &v.VMID, &v.ClientName, &v.ServerName, &v.Who, &uid, &began, &size, &v.CopyGone}})
 	v.CopyUID, v.CopyBegan, v.CopySize = uid.String, at(began), size.Int64
 	return v, err
 }

@@ -111,6 +111,40 @@ type BackupRow struct {
 	ShowFine    bool   // offer "It's fine" on a suspect copy
 	ShowDismiss bool   // offer to clear the row of a copy that is no more
 	Operation   string // uid of the operation that wrote it, "" leaves the link out
+	whyAbove    bool   // the reason against protecting stands above the list
+}
+
+// sharedReason is the reason for which several copies can't be protected, all for the same one: it is said once above
+// the list. It is "" when there is none.
+func sharedReason(list BackupList) string {
+	why, count := "", 0
+	for _, row := range list.Rows {
+		if !row.ShowProtect || row.Protect.Can || row.Protect.WhyNot == "" {
+			continue
+		}
+		if why != "" && row.Protect.WhyNot != why {
+			return ""
+		}
+		why = row.Protect.WhyNot
+		count++
+	}
+	if count < 2 {
+		return ""
+	}
+	return why
+}
+
+// withShared leaves the reason to the line above the list where it stands there.
+func withShared(row BackupRow, shared string) BackupRow {
+	row.whyAbove = shared != "" && row.Protect.WhyNot == shared
+	return row
+}
+
+func protectWhyID(row BackupRow) string {
+	if row.whyAbove {
+		return "protect-why"
+	}
+	return "protect-why-" + row.UID
 }
 
 // Schedule is the form of the schedule with what it leads to.

@@ -132,7 +132,7 @@ func noSchedule() Schedule {
 func goodRow(n int) BackupRow {
 	return BackupRow{
 		UID: "01k8copy" + itoa(1000-n), State: "good", Origin: "scheduled", When: nightAt(n), Size: "41 GiB", Mode: "snapshot", Took: "6 min",
-		Inside: []string{"scsi0 32 GiB", "scsi1 100 GiB"}, EditNote: true, Remove: Allowed(), ShowProtect: true, Protect: Allowed(),
+		Inside: []string{"scsi0 32 GiB", "scsi1 100 GiB"}, Operation: "01k8op", EditNote: true, Remove: Allowed(), ShowProtect: true, Protect: Allowed(),
 		Badges: []Badge{{Text: "Consistent", Tone: ToneGood, Title: "The guest agent paused the file systems while the copy began."}},
 	}
 }
@@ -336,6 +336,12 @@ func gallery() []picture {
 	unscheduled.Schedule = noSchedule()
 	unscheduled.Protection = Protection{Sentence: "If it broke now you would lose 23 h 4 min, and more with every hour: there is no schedule.", Tone: ToneBad}
 	add("backups-no-schedule", unscheduled)
+	limited := backupsPage()
+	for i := range limited.List.Rows {
+		limited.List.Rows[i].Protect = Denied("You can protect 1 backup. End the protection of another one first.")
+	}
+	limited.List.Rows[2].Protected, limited.List.Rows[2].Protect, limited.List.Rows[2].Remove = true, Allowed(), Denied("It is protected. Unprotect it first.")
+	add("backups-protection-used", limited)
 	over := backupsPage()
 	over.Counter, over.List.Rows = Counter{Used: 10, Quota: 3}, rows(10)
 	over.BackupNow.Act = Denied("There are 7 copies more than your 3 places. Remove 8 to take a new one.")

@@ -309,6 +309,19 @@ func TestCannot(t *testing.T) {
 	}
 }
 
+// TestSharedReasonIsSaidOnce holds that a reason that meets many copies stands above the list, and once.
+func TestSharedReasonIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	const why = "You can protect 1 backup. End the protection of another one first."
+	list := BackupList{Rows: rows(3)}
+	list.Rows[0].Protect, list.Rows[1].Protect = Denied(why), Denied(why)
+	doc := parse(t, "<main>"+render(t, copies(head(""), list))+"</main>")
+	if n := strings.Count(text(doc), why); n != 1 {
+		t.Errorf("it is said %d times", n)
+	}
+	checkIDs(t, doc)
+}
+
 // TestStaleRunShowsNoFigures holds the promise of no frozen progress.
 func TestStaleRunShowsNoFigures(t *testing.T) {
 	t.Parallel()

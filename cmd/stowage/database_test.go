@@ -48,7 +48,7 @@ func TestDatabaseAndKeyBelongTogether(t *testing.T) {
 func TestCommandsDontMakeADatabaseByAccident(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	b := &bench{t, dir}
+	b := &bench{t: t, dir: dir}
 	b.run("client", "list").want(t, "no database", exitFailed, "there is no database")
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
 		t.Errorf("left behind: %v, %v", entries, err)

@@ -17,11 +17,12 @@ import (
 type bench struct {
 	t   *testing.T
 	dir string
+	now func() time.Time // nil: the real one
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t, t.TempDir()}
+	b := &bench{t: t, dir: t.TempDir()}
 	b.must("migrate")
 	return b
 }
@@ -64,8 +65,14 @@ func (b *buffer) String() string {
 // stowage runs a command.
 func stowage(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
+	return stowageAt(t, time.Now, stdin, args...)
+}
+
+// stowageAt runs a command with a clock of its own.
+func stowageAt(t *testing.T, now func() time.Time, stdin string, args ...string) result {
+	t.Helper()
 	var out, err buffer
-	code := run(t.Context(), args, &app{now: time.Now, in: strings.NewReader(stdin), out: &out, err: &err})
+	code := run(t.Context(), args, &app{now: now, in: strings.NewReader(stdin), out: &out, err: &err})
 	return result{code, out.String(), err.String()}
 }
 
@@ -77,7 +84,11 @@ func (b *bench) run(args ...string) result {
 	if !noData[args[0]] {
 		args = append(args, "--database", b.path("stowage.db"))
 	}
-	return stowage(b.t, "", args...)
+	now := b.now
+	if now == nil {
+		now = time.Now
+	}
+	return stowageAt(b.t, now, "", args...)
 }
 
 // must runs a command that has to succeed.

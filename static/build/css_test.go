@@ -42,7 +42,9 @@ func TestPrune(t *testing.T) {
 }
 
 // squeeze makes white space not matter.
-func squeeze(s string) string { return strings.Join(strings.Fields(strings.NewReplacer("{", " { ", "}", " } ", ";", " ; ").Replace(s)), " ") }
+func squeeze(s string) string {
+	return strings.Join(strings.Fields(strings.NewReplacer("{", " { ", "}", " } ", ";", " ; ").Replace(s)), " ")
+}
 
 func TestParseBroken(t *testing.T) {
 	t.Parallel()
