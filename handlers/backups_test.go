@@ -294,6 +294,21 @@ func TestRemove(t *testing.T) {
 	v.post(backups(s.h100, only.UID, "delete")).want(409, "being removed already")
 }
 
+func TestNothingMayGo(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	one := 1
+	s.must(s.db.SetServiceQuota(t.Context(), "cli", s.h100.UID, &one))
+	s.must(setProtected(s, s.addCopy(s.h100, 26*time.Hour, ""), true))
+	v := s.as("ada@demo.test")
+	a := v.get(backups(s.h100)).want(200, "Your one place is used", "Every one of them is protected")
+	if n := button(a, "backup-now"); n == nil || !has(n, "disabled") {
+		t.Error("the button leads to a choice of nothing")
+	}
+	v.post(backups(s.h100)).want(409, "Every one of them is protected")
+	v.get(backups(s.h100, "replace")).want(200, "This backup is protected.")
+}
+
 // setProtected is what jobs save once the storage shows it.
 func setProtected(s *site, b portal.Backup, protect bool) error {
 	op, err := s.db.Enqueue(s.t.Context(), 0, s.h100.UID, portal.ProtectBackup("cli", b.UID, protect))

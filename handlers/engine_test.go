@@ -76,6 +76,7 @@ func TestFromButtonToList(t *testing.T) {
 	if strings.Contains(archives(t, sim), b.Volid) {
 		t.Error("the removed copy is still there")
 	}
+	v.get(operation).want(200, "The backup was made, and has been removed since.")
 	v.get("/services/"+svc.UID+"/operations").want(200, "Removal of the copy of Fri 20 Nov 13:00", "Done")
 }
 

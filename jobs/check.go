@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"stowage/portal"
 	"stowage/pve"
@@ -160,13 +161,20 @@ func jobFindings(ctx context.Context, client *pve.Client, storages []string) []p
 	return out
 }
 
-// CheckAll checks every server, so that staff see what is wrong with one before a customer does.
+// checkAge is how old a server's check may become.
+const checkAge = time.Hour
+
+// CheckAll checks the servers whose check is an hour old or was asked for, so that staff see what is wrong with
+// one before a customer does.
 func (e *Engine) CheckAll(ctx context.Context) error {
 	servers, err := e.db.Servers(ctx)
 	if err != nil {
 		return err
 	}
 	for _, s := range servers {
+		if e.now().Sub(s.CheckedAt) < checkAge && !s.CheckedAt.After(e.now()) {
+			continue
+		}
 		if _, err := e.Check(ctx, s); err != nil {
 			return err
 		}

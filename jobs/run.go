@@ -23,7 +23,7 @@ const (
 	recoverEvery  = time.Minute // listings while recovering: two are needed before anything is deleted
 	configsEvery  = time.Minute
 	cleanEvery    = time.Hour
-	checkEvery    = time.Hour
+	checkEvery    = 5 * time.Second // looks which check is due; a server's own comes every hour
 	leaseRetry    = 2 * time.Second
 	stopAfter     = 8 * time.Second
 	configsAtOnce = 200

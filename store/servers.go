@@ -125,6 +125,16 @@ func (db *DB) SaveCheck(ctx context.Context, serverID int64, findings []portal.F
 	})
 }
 
+// RequestCheck asks for a server to be checked soon.
+func (db *DB) RequestCheck(ctx context.Context, actor, serverUID string) error {
+	return db.update(ctx, "request check", func(t *tx) error {
+		if err := t.one(portal.NotFound(), `UPDATE servers SET checked_at = 0 WHERE uid = $1`, serverUID); err != nil {
+			return err
+		}
+		return t.audit(Entry{Actor: actor, Action: "server.check", Entity: "server", EntityUID: serverUID})
+	})
+}
+
 const productColumns = `id, uid, name, quota, storage, mode, mode_choice, compress, bwlimit, fleecing, eviction, last_copy,
 	spread, start_hours, protect, hardware, snapshots, snapshot_days`
 
