@@ -20,7 +20,8 @@ func (t *turn) lookTask() (portal.TaskSight, bool, error) {
 	}
 	upid, err := pve.ParseUPID(t.op.UPID)
 	if err != nil {
-		return portal.TaskLost, false, nil
+		t.failure = err.Error()
+		return portal.TaskLost, false, nil //nolint:nilerr // what has no readable name can't be asked about: it counts as lost
 	}
 	status, err := t.link.client.TaskStatus(t, upid)
 	switch pve.ClassOf(err) {

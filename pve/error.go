@@ -12,6 +12,7 @@ import (
 // Class says what an error means for the caller's next move.
 type Class string
 
+// The classes.
 const (
 	Refused     Class = "refused"     // Proxmox said no; nothing was changed
 	Gone        Class = "gone"        // the thing named does not exist
@@ -22,6 +23,7 @@ const (
 // Reason says why Proxmox refused. It is empty for every class but Refused.
 type Reason string
 
+// The reasons.
 const (
 	Locked     Reason = "locked"     // the machine's config carries a lock
 	LockFile   Reason = "lock file"  // a lock file was held by somebody: try again later, nothing was changed

@@ -39,6 +39,7 @@ type VzdumpLog struct {
 // FSFreeze says whether the guest's file systems stood still at the moment of the copy.
 type FSFreeze string
 
+// How it can have gone.
 const (
 	FreezeUnknown FSFreeze = ""
 	Frozen        FSFreeze = "frozen"  // through the guest agent
