@@ -27,6 +27,8 @@ type Options struct {
 	Observe func(server string, c pve.Call)
 	// Ticked is told how long each tick of the scheduler took.
 	Ticked func(time.Duration)
+	// RetryPause is how long a question to Proxmox waits before it is asked again; 0 means pve's own.
+	RetryPause time.Duration
 	// Workers is how many operations are worked on at once; 0 means 8, 1 makes every run the same.
 	Workers int
 }
@@ -221,7 +223,7 @@ func Dial(server portal.Server, secret string, o Options) (*pve.Client, error) {
 		return nil, err
 	}
 	cfg := pve.Config{
-		Endpoints: server.Endpoints, TokenID: server.TokenID, Secret: secret, Fingerprints: server.Fingerprints, CAs: pool, Now: o.Now,
+		Endpoints: server.Endpoints, TokenID: server.TokenID, Secret: secret, Fingerprints: server.Fingerprints, CAs: pool, Now: o.Now, RetryPause: o.RetryPause,
 	}
 	if o.Transport != nil {
 		cfg.Transport = o.Transport(server)

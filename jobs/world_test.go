@@ -215,7 +215,7 @@ func (w *world) open() {
 	}
 	w.db.Hook = w.hook
 	w.engine = jobs.New(jobs.Options{
-		DB: w.db, Now: w.clock.Now, Workers: 1, Log: slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		DB: w.db, Now: w.clock.Now, Workers: 1, RetryPause: time.Microsecond, Log: slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Transport: func(portal.Server) http.RoundTripper {
 			var rt http.RoundTripper = w.sim
 			if w.wrap != nil {

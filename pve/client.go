@@ -1,6 +1,7 @@
 package pve
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -34,6 +35,10 @@ type Config struct {
 	// connection would be ambiguous without need).
 	Transport http.RoundTripper
 
+	// RetryPause is how long a question waits before it is asked again after a broken connection, and the second time
+	// up to four times as long. 0 means 100 ms.
+	RetryPause time.Duration
+
 	Now     func() time.Time
 	Observe func(Call) // one per request; may be nil; called from many goroutines
 }
@@ -55,6 +60,7 @@ type Client struct {
 	edge      *edge
 	now       func() time.Time
 	observe   func(Call)
+	pause     time.Duration
 	skew      atomic.Pointer[time.Duration]
 }
 
@@ -82,7 +88,7 @@ func New(cfg Config) (*Client, error) {
 		trust := trust{pins: pins, roots: cfg.CAs, now: cfg.Now}
 		e.reads, e.changes, e.traced = trust.transport(true), trust.transport(false), true
 	}
-	c := &Client{edge: e, now: cfg.Now, observe: cfg.Observe}
+	c := &Client{edge: e, now: cfg.Now, observe: cfg.Observe, pause: cmp.Or(cfg.RetryPause, 100*time.Millisecond)}
 	e.client = c
 	hc := &http.Client{
 		Transport:     e,

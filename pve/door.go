@@ -68,7 +68,7 @@ func (c *Client) readTotal(ctx context.Context, p path, query url.Values, out an
 	again := max(2, n-1)
 	policy := retrypolicy.NewBuilder[[]byte]().
 		HandleIf(func(_ []byte, err error) bool { return worthAgain(err, n) }).
-		WithMaxRetries(again).WithBackoff(100*time.Millisecond, 400*time.Millisecond).
+		WithMaxRetries(again).WithBackoff(c.pause, 4*c.pause).
 		ReturnLastFailure().Build()
 	turn := 0
 	body, err := failsafe.With(policy).WithContext(ctx).Get(func() ([]byte, error) {

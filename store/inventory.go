@@ -167,6 +167,13 @@ func (db *DB) StorageAt(ctx context.Context, serverID int64, node, name string) 
 	return v, missing(err)
 }
 
+// StorageOn gives a storage by id if it belongs to the server with the uid.
+func (db *DB) StorageOn(ctx context.Context, serverUID string, id int64) (StorageRow, error) {
+	v, err := scanStorage(db.read.QueryRowContext(ctx, `SELECT `+storageColumns+` FROM storages
+		WHERE id = $1 AND server_id = (SELECT id FROM servers WHERE uid = $2)`, id, serverUID))
+	return v, missing(err)
+}
+
 // SetBrake stops automatic deletions on a storage, or lets them go on.
 func (db *DB) SetBrake(ctx context.Context, actor string, s portal.Storage, on bool, why string) error {
 	return db.update(ctx, "set brake", func(t *tx) error {
@@ -174,7 +181,8 @@ func (db *DB) SetBrake(ctx context.Context, actor string, s portal.Storage, on b
 		if on {
 			since = t.now.Unix()
 		}
-		if _, err := t.exec(`UPDATE storages SET brake_since = $1 WHERE id = $2`, since, s.ID); err != nil {
+		settled := portal.Refuse(portal.CodeConflict, "Removals go on there already.")
+		if err := t.one(settled, `UPDATE storages SET brake_since = $1 WHERE id = $2 AND ($1 IS NOT NULL OR brake_since IS NOT NULL)`, since, s.ID); err != nil {
 			return err
 		}
 		action := "storage.brake"
@@ -194,7 +202,8 @@ func (db *DB) SetBrake(ctx context.Context, actor string, s portal.Storage, on b
 // ConfirmDoubt is a person's word that what is absent from a storage is really gone.
 func (db *DB) ConfirmDoubt(ctx context.Context, actor string, storageID int64) error {
 	return db.update(ctx, "confirm doubt", func(t *tx) error {
-		if err := t.one(portal.NotFound(), `UPDATE storages SET confirmed = 1 WHERE id = $1 AND doubt <> ''`, storageID); err != nil {
+		settled := portal.Refuse(portal.CodeConflict, "That storage is not in doubt any more: there is nothing to confirm.")
+		if err := t.one(settled, `UPDATE storages SET confirmed = 1 WHERE id = $1 AND doubt <> ''`, storageID); err != nil {
 			return err
 		}
 		var place string

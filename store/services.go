@@ -39,8 +39,8 @@ func (db *DB) AddService(ctx context.Context, actor string, s portal.Service, zo
 	if err != nil {
 		return s, err
 	}
-	if s.Identity.UUID == "" && (s.Identity.Made == 0 || s.Identity.MACs == "") {
-		return s, portal.Invalid("vmid", "The machine can't be told from others: its config has neither an smbios1 uuid nor a creation time with a network card.")
+	if err := tellable(s.Identity); err != nil {
+		return s, err
 	}
 	if _, err := portal.Zone(zone); err != nil {
 		return s, err
@@ -67,6 +67,14 @@ func (db *DB) AddService(ctx context.Context, actor string, s portal.Service, zo
 			After: tojson(map[string]any{"name": s.Name, "vmid": s.VMID, "server": s.ServerID, "product": s.ProductID, "client": s.ClientID})})
 	})
 	return s, err
+}
+
+// tellable refuses an identity by which a machine can't be told from others.
+func tellable(v portal.Identity) error {
+	if v.UUID == "" && (v.Made == 0 || v.MACs == "") {
+		return portal.Invalid("vmid", "The machine can't be told from others: its config has neither an smbios1 uuid nor a creation time with a network card.")
+	}
+	return nil
 }
 
 // ClientService gives a client's service by uid. A foreign one and a missing one are the same not-found.
@@ -214,6 +222,57 @@ func (t *tx) serviceState(id int64, uid string, state portal.ServiceState, actor
 		return t.post(Message{Channel: "staff", ServiceID: id, Topic: "service." + string(state), Payload: map[string]any{"service": uid, "why": why}})
 	}
 	return nil
+}
+
+// AcceptMachine takes, by a person's word, the machine that now has a service's vmid for the service's own, and gives
+// the service back the state it had before its machine was called gone or replaced. s carries what was read of that
+// machine from Proxmox: identity, hardware, node and status. A machine that is another service's is refused: one
+// client would get another's data.
+func (db *DB) AcceptMachine(ctx context.Context, actor string, s portal.Service, reason string) (portal.Service, error) {
+	reason = strings.TrimSpace(reason)
+	if reason == "" {
+		return s, portal.Invalid("reason", "Say why, in a few words.")
+	}
+	if err := tellable(s.Identity); err != nil {
+		return s, err
+	}
+	s.Identity.UUID = strings.ToLower(s.Identity.UUID)
+	err := db.update(ctx, "accept machine", func(t *tx) error {
+		known, err := service(ctx, t, s.ID)
+		if err != nil {
+			return err
+		}
+		if known.State != portal.ServiceMachineGone && known.State != portal.ServiceMachineReplaced {
+			return portal.Refuse(portal.CodeConflict, "The service is %s: its machine is not in question.", known.State)
+		}
+		var other, otherUID string
+		err = t.QueryRowContext(ctx, `SELECT name, uid FROM services WHERE id <> $1 AND state <> 'terminated'
+			AND ($2 <> '' AND machine_uuid = $2 OR $2 = '' AND machine_uuid = '' AND machine_made = $3 AND machine_macs = $4) LIMIT 1`,
+			s.ID, s.Identity.UUID, s.Identity.Made, s.Identity.MACs).Scan(&other, &otherUID)
+		if err == nil {
+			return portal.Refuse(portal.CodeConflict, "That machine belongs to the service %s (%s), or is a copy of its machine that kept its identity.", other, otherUID)
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		s.State = portal.ServiceActive
+		err = t.QueryRowContext(ctx, `SELECT before FROM audit WHERE service_id = $1 AND action = 'service.state'
+			AND before IN ('active', 'suspended', 'terminating') ORDER BY id DESC LIMIT 1`, s.ID).Scan(&s.State)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if _, err := t.exec(`UPDATE services SET machine_uuid = $1, machine_made = $2, machine_macs = $3, node = $4, status = $5, hardware = $6,
+				seen_at = $7, config_at = $7, unseen = 0, unseen_since = NULL WHERE id = $8`,
+			s.Identity.UUID, s.Identity.Made, s.Identity.MACs, s.Node, s.Status, tojson(s.Hardware), t.now.Unix(), s.ID); err != nil {
+			return err
+		}
+		if err := t.audit(Entry{Actor: actor, Action: "service.accept_machine", Entity: "service", EntityUID: s.UID, ServiceID: s.ID,
+			Before: tojson(known.Identity), After: tojson(s.Identity)}); err != nil {
+			return err
+		}
+		return t.serviceState(s.ID, s.UID, s.State, actor, "the right machine: "+reason)
+	})
+	return s, err
 }
 
 // SaveConfig keeps what a machine's config says of its hardware.

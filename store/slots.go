@@ -305,46 +305,6 @@ func scanSlot(s scanner) (v Slot, err error) {
 	return v, err
 }
 
-// pauses gives the pauses that hold now.
-func (t *tx) pauses() ([]portal.Pause, error) {
-	return pausesAt(t.ctx, t, t.now)
-}
-
-func pausesAt(ctx context.Context, q querier, now time.Time) ([]portal.Pause, error) {
-	return collect(ctx, q, func(s scanner) (p portal.Pause, err error) {
-		var server, starts, ends sql.NullInt64
-		err = s.Scan(&p.ID, &p.UID, &p.Scope, &server, &p.Target, &p.Reason, &starts, &ends)
-		p.ServerID, p.StartsAt, p.EndsAt = server.Int64, at(starts), at(ends)
-		return p, err
-	}, `SELECT id, uid, scope, server_id, target, reason, starts_at, ends_at FROM pauses WHERE starts_at <= $1 AND ends_at > $1`, now.Unix())
-}
-
-func pauseCovers(p portal.Pause, s portal.Service, prod portal.Product) bool {
-	switch p.Scope {
-	case "server":
-		return p.ServerID == s.ServerID
-	case "node":
-		return p.ServerID == s.ServerID && p.Target == s.Node
-	case "storage":
-		return p.ServerID == s.ServerID && p.Target == prod.Storage
-	case "product":
-		return p.Target == prod.UID
-	default:
-		return p.Target == s.UID
-	}
-}
-
-// PauseOf gives the pause that holds for a service now, if any.
-func (db *DB) PauseOf(ctx context.Context, s portal.Service, p portal.Product) (*portal.Pause, error) {
-	all, err := pausesAt(ctx, db.read, db.now())
-	for _, pause := range all {
-		if pauseCovers(pause, s, p) {
-			return &pause, err
-		}
-	}
-	return nil, err
-}
-
 // Slot gives one slot.
 func (db *DB) Slot(ctx context.Context, serviceID, scheduleID int64, date string) (Slot, error) {
 	v, err := scanSlot(db.read.QueryRowContext(ctx, `SELECT l.service_id, l.schedule_id, l.local_date, l.due_at, l.start_by, l.state, l.reason, o.uid, l.ended_at

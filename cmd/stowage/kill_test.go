@@ -305,7 +305,7 @@ func (k *killWorld) figures(p *presser) {
 	k.t.Helper()
 	k.t.Logf("%d presses: %d promised, %d refused, %d cut off", p.asked, len(p.backups)+len(p.acts)+len(p.schedules), p.refused, p.cut)
 	k.t.Logf("operations: %v", k.rows(`SELECT kind, state, count(*) FROM operations GROUP BY kind, state ORDER BY 1, 2`))
-	k.t.Logf("unhappy: %q", k.rows(`SELECT kind, state, step, reason, staff_reason FROM operations WHERE state IN ('failed', 'cancelled')`))
+	k.t.Logf("unhappy: %q", k.rows(`SELECT count(*), kind, state, reason FROM operations WHERE state IN ('failed', 'cancelled') GROUP BY 2, 3, 4`))
 	k.t.Logf("changes sent to Proxmox VE: %d, of which %d never arrived and %d answers were lost", k.lag.changes.Load(), k.lag.dropped.Load(), k.lag.unheard.Load())
 	k.t.Logf("slots: %v, interrupted and found again: %v, requests that never arrived: %v",
 		k.rows(`SELECT state, count(*) FROM slots GROUP BY state`), k.rows(`SELECT count(*) FROM operation_steps WHERE staff LIKE 'adopted %'`),

@@ -70,7 +70,10 @@ func serverState(s portal.Server) string {
 }
 
 func clockState(s portal.Server) string {
-	if s.ClockTrusted() {
+	switch {
+	case s.SeenAt.IsZero():
+		return "not known yet"
+	case s.ClockTrusted():
 		return fine
 	}
 	return fmt.Sprintf("differs from ours by %s: nothing is deleted by age and nothing is caught up there", s.Skew.Abs().Round(time.Second))
