@@ -67,10 +67,7 @@ func down(line store.ServerLine) (n int) {
 }
 
 func (d desk) storage(s store.StorageRow, warn int) templates.StorageRow {
-	r := templates.StorageRow{Name: s.Name, Type: s.Type, Used: templates.OfBytes(s.Used, s.Total), Tone: templates.ToneGood}
-	if s.Node != "" {
-		r.Name += " on " + s.Node
-	}
+	r := templates.StorageRow{Name: placeName(s), Type: s.Type, Used: templates.OfBytes(s.Used, s.Total), Tone: templates.ToneGood}
 	if s.Total > 0 {
 		r.Percent = int(100 * s.Used / s.Total)
 	}
@@ -94,25 +91,46 @@ func (d desk) storage(s store.StorageRow, warn int) templates.StorageRow {
 
 // showServer shows one server with what its last check found.
 func (s *Site) showServer(c echo.Context) error {
-	warn, err := s.db.SettingInt(c.Request().Context(), store.WarnPercent)
+	page, err := s.serverPage(c)
 	if err != nil {
 		return err
 	}
-	line, err := s.db.ServerLine(c.Request().Context(), c.Param("uid"))
+	return show(c, page)
+}
+
+func (s *Site) serverPage(c echo.Context) (page templates.AdminServerPage, err error) {
+	ctx := c.Request().Context()
+	warn, err := s.db.SettingInt(ctx, store.WarnPercent)
 	if err != nil {
-		return err
+		return page, err
 	}
-	d := desk{now: s.db.Now(), loc: zone(login(c))}
+	line, err := s.db.ServerLine(ctx, c.Param("uid"))
+	if err != nil {
+		return page, err
+	}
+	storages, err := s.db.Storages(ctx, line.ID)
+	if err != nil {
+		return page, err
+	}
+	d, act := desk{now: s.db.Now(), loc: zone(login(c))}, staffMay(c)
 	f := s.frame(c, line.Name, templates.AreaAdminServers)
 	f.Crumbs = []templates.Crumb{{Text: "Servers", Href: "/admin/servers"}, {Text: line.Name}}
-	page := templates.AdminServerPage{
+	page = templates.AdminServerPage{
 		Frame: f, Server: d.server(line, warn), Endpoints: line.Endpoints, Facts: d.serverFacts(line), Checks: checks(line.Server),
-		Check: templates.Denied("A check asks the server itself. Run it with: stowage server check " + line.Name),
+		Check: act, Asked: line.CheckedAt.IsZero(),
 	}
 	if !line.CheckedAt.IsZero() {
 		page.Checked = templates.AtAgo(line.CheckedAt, d.now, d.loc)
 	}
-	return show(c, page)
+	for _, row := range storages { // of all, not of those that products use: the dashboard names them too
+		if row.Doubt != "" {
+			page.Doubts = append(page.Doubts, d.doubt(row, act))
+		}
+		if !row.BrakeSince.IsZero() {
+			page.Brakes = append(page.Brakes, d.brake(row, act))
+		}
+	}
+	return page, nil
 }
 
 func (d desk) serverFacts(line store.ServerLine) []templates.Fact {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"stowage/portal"
 	"stowage/templates"
 )
 
@@ -37,6 +38,9 @@ func (s *Site) showAnyService(c echo.Context) error {
 		page.External = append(page.External, templates.ExternalRow{
 			Volid: b.Volid, When: v.at(startOf(b)), Size: templates.Bytes(b.Size), Reason: "It carries no mark of this installation.",
 		})
+	}
+	if state := v.Service.State; state == portal.ServiceMachineGone || state == portal.ServiceMachineReplaced {
+		page.Accept = `stowage service accept-machine ` + v.Service.UID + ` --reason "…"`
 	}
 	t := v.teller()
 	t.staff = true

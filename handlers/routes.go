@@ -66,11 +66,18 @@ func (s *Site) Register(w *web.Server) {
 	staff.GET("/servers/:uid", s.showServer)
 	staff.GET("/audit", s.listAudit)
 
+	staff.GET("/servers/:uid/storages/:storage/confirm", s.askConfirmGone)
+
 	staff.GET("/operations/:operation/:action", s.backToAnyOperation)
+	staff.GET("/servers/:uid/check", s.backToServer)
+	staff.GET("/servers/:uid/storages/:storage/unbrake", s.backToServer)
 
 	steer := e.Group("/admin", w.RequireStaff(), w.RequireAct)
 	steer.POST("/operations/:operation/retry", s.staffRetry)
 	steer.POST("/operations/:operation/resume", s.staffResume)
 	steer.POST("/operations/:operation/cancel", s.staffCancel)
 	steer.POST("/operations/:operation/release", s.staffRelease)
+	steer.POST("/servers/:uid/check", s.checkServer)
+	steer.POST("/servers/:uid/storages/:storage/confirm", s.confirmGone)
+	steer.POST("/servers/:uid/storages/:storage/unbrake", s.letRemovalsGoOn)
 }

@@ -129,7 +129,7 @@ func TestDashboard(t *testing.T) {
 		t.Errorf("operations: %v", got)
 	}
 	staff.get("/admin/servers").want(200, "1 privilege missing", "1 node offline", "96 %")
-	staff.get("/admin/servers/"+s.pve.UID).want(200, "Storage local prunes by itself.", "Set keep-all=1.", "VM.Backup on /vms", "stowage server check alone")
+	staff.get("/admin/servers/"+s.pve.UID).want(200, "Storage local prunes by itself.", "Set keep-all=1.", "VM.Backup on /vms", "Check now")
 	staff.get("/admin/services?look=locked").want(200, "h200")
 	staff.post("/admin/operations/" + op.UID + "/retry").wantTo("/admin/operations/" + op.UID)
 	staff.get("/admin/operations/"+op.UID).want(200, "It goes on.", "Running")

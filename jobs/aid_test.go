@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -253,7 +252,7 @@ func (w *world) changes(method, part string) (out []pvesim.Call) {
 // inject makes a fault happen until it is removed or the test ends.
 func (w *world) inject(f pvesim.Fault) (remove func()) { return w.sim.Inject(f) }
 
-// try runs something that the simulator does as others, and must succeed.
+// must ends the test on an error.
 func (w *world) must(err error) {
 	w.t.Helper()
 	if err != nil {
@@ -353,16 +352,7 @@ func volids(archives []pvesim.Archive) []string {
 	return out
 }
 
-// newer tells which archives are in b but not in a.
-func newer(a, b []pvesim.Archive) (out []string) {
-	for _, v := range b {
-		if !slices.ContainsFunc(a, func(o pvesim.Archive) bool { return o.Volid == v.Volid && o.Node == v.Node }) {
-			out = append(out, v.Volid)
-		}
-	}
-	return out
-}
-
+// newRecorder takes down an answer in JSON.
 func newRecorder() *httptest.ResponseRecorder {
 	rec := httptest.NewRecorder()
 	rec.Header().Set("Content-Type", "application/json")

@@ -280,6 +280,9 @@ func (t *turn) when(b portal.Backup) string {
 
 // brake stops automatic deletions on a storage where they are far more than usual.
 func (e *Engine) brake(t *turn, row store.StorageRow) (string, error) {
+	if t.now.Before(row.BrakeFree) {
+		return "", nil
+	}
 	last, err := e.db.DeletionsSince(t, row.ServerID, row.Name, t.now.Add(-time.Hour))
 	if err != nil {
 		return "", err

@@ -287,10 +287,10 @@ func (w *world) putBack(from string) {
 // newer life made is adopted by its marks, and the oldest goes as if nothing had happened.
 func TestEvictRecovery(t *testing.T) {
 	t.Parallel()
-	for _, age := range []time.Duration{5 * time.Minute, 40 * time.Hour} {
+	for _, age := range []time.Duration{5 * time.Minute, 48 * time.Hour} {
 		t.Run(age.String(), func(t *testing.T) {
 			t.Parallel()
-			w := scene(t, worldOptions{})
+			w := scene(t, worldOptions{Product: func(p *portal.Product) { p.Quota = 4 }})
 			w.make(2)
 			w.every("03:00")
 			w.until("11-21 01:59")
@@ -313,9 +313,12 @@ func TestEvictRecovery(t *testing.T) {
 			if err != nil || !p.Recovering {
 				t.Fatalf("one listing, recovering %t, %v", p.Recovering, err)
 			}
-			for range 30 {
+			for range 30 { // after two days: over the instant at which a backup falls due that needs room
 				w.round()
-				w.clock.set(w.clock.Now().Add(time.Second))
+				w.clock.set(w.clock.Now().Add(10 * time.Second))
+			}
+			if op := w.last(); age > time.Hour && (op.State != portal.StateQueued || !strings.Contains(op.StaffReason, "recovery")) {
+				t.Errorf("%s, staff read %q", op.State, op.StaffReason)
 			}
 			for _, c := range w.sim.Calls()[sent:] {
 				if c.Method == "DELETE" {
@@ -337,12 +340,36 @@ func TestEvictRecovery(t *testing.T) {
 					t.Errorf("%s isn't ours any more", b.Volid)
 				}
 			}
-			w.wantCopies(3, 3)
+			w.wantCopies(4, 4)
 		})
 	}
 }
 
-// TestEvictNotBeforeRights takes the clock away: a server whose clock is ten minutes off sees no deletion, but a
+// TestEvictRecoveryEnds doesn't wait for storages that nobody's archives go to: one of a product that isn't sold yet,
+// and one of the same name on a server without services.
+func TestEvictRecoveryEnds(t *testing.T) {
+	t.Parallel()
+	w := scene(t, worldOptions{})
+	ctx := context.Background()
+	p := portal.NewProduct("not sold yet")
+	p.Storage = "keep2"
+	_, err := w.db.AddProduct(ctx, "cli", p)
+	w.must(err)
+	_, err = w.db.AddServer(ctx, "cli", portal.Server{Name: "empty", Endpoints: []string{"https://pve9.test:8006"}, TokenID: pvesim.PortalToken, Fingerprints: w.server.Fingerprints}, pvesim.Secret)
+	w.must(err)
+	w.make(1)
+	w.clock.set(w.clock.Now().Add(time.Hour))
+	w.restart()
+	if pulse, err := w.db.Pulse(ctx); err != nil || !pulse.Recovering {
+		t.Fatalf("not recovering: %v", err)
+	}
+	w.run(time.Hour)
+	if pulse, err := w.db.Pulse(ctx); err != nil || pulse.Recovering {
+		t.Errorf("still recovering after an hour of listings: %v", err)
+	}
+}
+
+// TestEvictClockOff sets the server's clock apart: a server whose clock is ten minutes off sees no deletion, but a
 // backup with a free place.
 func TestEvictClockOff(t *testing.T) {
 	t.Parallel()
@@ -372,7 +399,7 @@ func TestEvictClockOff(t *testing.T) {
 	}
 }
 
-// TestEvictLastNight shows what many failing nights leave: as many copies as there were before.
+// TestEvictFailingNights shows what five failing nights leave: at most one copy went for them.
 func TestEvictFailingNights(t *testing.T) {
 	t.Parallel()
 	w := scene(t, worldOptions{})

@@ -127,6 +127,29 @@ func TestMovedOldHostDown(t *testing.T) {
 	w.wantCopies(3, 4)
 }
 
+// TestMovedOldHostDownLate takes the old host away after preflight was content.
+func TestMovedOldHostDownLate(t *testing.T) {
+	t.Parallel()
+	w := scene(t, twoNodes(worldOptions{}))
+	w.make(3)
+	w.must(w.sim.Migrate(100, "pve2"))
+	w.every("03:00")
+	w.until("11-21 01:59")
+	w.waitFor(5*time.Minute, "the step", func() bool { return w.last().Step == portal.StepEvict })
+	up := w.inject(pvesim.Fault{Kind: pvesim.NodeDown, Node: "pve1"})
+	w.until("11-21 02:30")
+	if n := len(w.changes("DELETE", "")); n != 0 {
+		t.Errorf("%d deletions sent to a host that is down", n)
+	}
+	if op := w.last(); op.State != portal.StateQueued || op.Attempt != 0 {
+		t.Errorf("%s after %d attempts", op.State, op.Attempt)
+	}
+	up()
+	w.until("11-21 03:30")
+	w.wantSlot("11-21", portal.SlotLate, "")
+	w.wantCopies(3, 3)
+}
+
 // TestMovedOldHostDownFreePlace needs nothing of the old host: there is a free place.
 func TestMovedOldHostDownFreePlace(t *testing.T) {
 	t.Parallel()

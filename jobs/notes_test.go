@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +129,33 @@ func TestNoteOfMissing(t *testing.T) {
 	w.run(time.Hour)
 	if got := w.written(c.Volid); got != "on what is gone" {
 		t.Errorf("it is back, and its note reads %q", got)
+	}
+}
+
+// TestNoteReadBack has the archive away for the moment of the writing: Proxmox answers 200, and the note is written
+// all the same when it is there again.
+func TestNoteReadBack(t *testing.T) {
+	t.Parallel()
+	w := scene(t, worldOptions{})
+	w.make(1)
+	archive := w.sim.Archives()[0]
+	away := false
+	w.wrap = func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPut && !away {
+				away = true
+				w.must(w.sim.RemoveArchive("", archive.Volid))
+			}
+			return next.RoundTrip(r)
+		})
+	}
+	w.restart()
+	w.note(w.complete()[0].UID, "a note")
+	w.round()
+	w.must(w.sim.AddArchive(archive))
+	w.run(30 * time.Minute)
+	if got := w.written(archive.Volid); !away || got != "a note" {
+		t.Errorf("written %q", got)
 	}
 }
 

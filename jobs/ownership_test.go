@@ -28,7 +28,16 @@ func TestMachineGone(t *testing.T) {
 	t.Parallel()
 	w := scene(t, worldOptions{})
 	w.make(2)
-	sent := len(w.sim.Calls())
+	sent, machine := len(w.sim.Calls()), w.sim.Guests()[0]
+	w.must(w.sim.DestroyGuest(100))
+	w.round()
+	w.clock.set(w.clock.Now().Add(20 * time.Minute))
+	w.round()
+	if w.state() != portal.ServiceActive {
+		t.Fatal("gone after two looks")
+	}
+	w.must(w.sim.AddGuest(machine))
+	w.round() // back: the count begins anew
 	w.must(w.sim.DestroyGuest(100))
 	for range 5 {
 		w.round()

@@ -372,13 +372,13 @@ func TestPause(t *testing.T) {
 // TestPauseOverQueued begins while the backup waits: it starts when the pause ends in time, else it is skipped.
 func TestPauseOverQueued(t *testing.T) {
 	t.Parallel()
-	for hours, want := range map[time.Duration]portal.SlotStatus{2: portal.SlotLate, 12: portal.SlotSkipped} {
+	for lasts, want := range map[time.Duration]portal.SlotStatus{2 * time.Hour: portal.SlotLate, 12 * time.Hour: portal.SlotSkipped} {
 		w := scene(t, worldOptions{})
 		w.every("03:00")
 		w.must(w.sim.SetLock(100, "snapshot"))
 		w.until("11-21 02:10")
 		w.write(`INSERT INTO pauses (uid, scope, server_id, target, reason, starts_at, ends_at, created_by) VALUES ('p', 'server', ?, '', 'new disks', ?, ?, 'staff:test')`,
-			w.server.ID, w.clock.Now().Unix(), w.clock.Now().Add(hours*time.Hour).Unix())
+			w.server.ID, w.clock.Now().Unix(), w.clock.Now().Add(lasts).Unix())
 		w.must(w.sim.Unlock(100))
 		w.until("11-21 03:00")
 		if op := w.last(); op.WaitsFor != portal.ReasonMaintenance {

@@ -131,8 +131,8 @@ func TestServerUnreachable(t *testing.T) {
 	w.wrap = func(http.RoundTripper) http.RoundTripper { return broken{cut()} }
 	w.restart()
 	w.round()
-	for _, minutes := range []time.Duration{10, 110} { // each look costs real time: the client asks more than once
-		w.clock.set(w.clock.Now().Add(minutes * time.Minute))
+	for _, later := range []time.Duration{10 * time.Minute, 110 * time.Minute} { // each look costs real time: the client asks more than once
+		w.clock.set(w.clock.Now().Add(later))
 		w.round()
 	}
 	if op := w.last(); op.WaitsFor != "your host can't be reached" {
@@ -312,6 +312,53 @@ func TestListingShort(t *testing.T) {
 				t.Errorf("%d mails", n)
 			}
 		})
+	}
+}
+
+// TestListingShortLate shortens the list after preflight was content with it: nothing is deleted on it.
+func TestListingShortLate(t *testing.T) {
+	t.Parallel()
+	w := scene(t, worldOptions{})
+	w.make(3)
+	w.every("03:00")
+	w.until("11-21 01:59")
+	w.waitFor(5*time.Minute, "the step", func() bool { return w.last().Step == portal.StepEvict })
+	whole := w.inject(pvesim.Fault{Kind: pvesim.TruncatedListing, Method: "GET", Path: `/content$`, Keep: 2})
+	w.run(8 * time.Minute)
+	if n := len(w.changes("DELETE", "")); n != 0 {
+		t.Errorf("%d deletions on a list that lacks an archive\n%s", n, w.story())
+	}
+	whole()
+	w.until("11-21 03:00")
+	w.wantSlot("11-21", portal.SlotDone, "")
+	w.wantCopies(3, 3)
+}
+
+// TestVanishedElsewhere has another customer's archives vanish together: on a storage in doubt nothing is deleted by
+// itself, not even where one's own list is whole.
+func TestVanishedElsewhere(t *testing.T) {
+	t.Parallel()
+	w := scene(t, worldOptions{Product: func(p *portal.Product) { p.Quota = 4 }})
+	bob := w.another(w.newClient("Bob"), 101)
+	bob.make(4)
+	for _, a := range w.sim.Archives() {
+		w.must(w.sim.RemoveArchive("", a.Volid))
+	}
+	quota := 2
+	w.must(w.db.SetServiceQuota(context.Background(), "cli", w.service.UID, &quota))
+	w.make(2)
+	w.every("03:00")
+	w.until("11-21 03:00")
+	op := w.last()
+	if op.WaitsFor != "there is no free place, and nothing is removed by itself right now" || !strings.Contains(op.StaffReason, "4 of 4 together") {
+		t.Errorf("%s, waits for %q, staff %q", op.State, op.WaitsFor, op.StaffReason)
+	}
+	if n := len(w.changes("DELETE", "")); n != 0 {
+		t.Errorf("%d deletions", n)
+	}
+	w.wantCopies(2, 2)
+	if got := len(bob.complete()); got != 4 {
+		t.Errorf("%d of Bob's 4 copies are believed there", got)
 	}
 }
 
@@ -516,6 +563,34 @@ func TestForeignBackup(t *testing.T) {
 			}
 			w.wantCopies(1, 2)
 		})
+	}
+}
+
+// TestForeignBackupBetween starts the provider's backup after the last look at the whole server: preflight looks at
+// the host itself.
+func TestForeignBackupBetween(t *testing.T) {
+	t.Parallel()
+	w := scene(t, worldOptions{})
+	started := false
+	w.wrap = func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/qemu/100/status/current") && !started {
+				started = true
+				_, err := w.sim.StartForeignBackup("pve1", 101, "local", map[string]string{"remove": "0", "bwlimit": "1024"})
+				w.must(err)
+			}
+			return next.RoundTrip(r)
+		})
+	}
+	w.restart()
+	op := w.backupNow("", "")
+	w.round()
+	if got := w.operation(op.ID); got.State != portal.StateQueued || got.WaitsFor != "a backup of your provider's runs on your host" || len(w.sim.Calls()) != 0 {
+		t.Errorf("%s, waits for %q, sent %d", got.State, got.WaitsFor, len(w.sim.Calls()))
+	}
+	w.settle(time.Hour)
+	if got := w.operation(op.ID); got.State != portal.StateSucceeded {
+		t.Errorf("%s: %s", got.State, got.Reason)
 	}
 }
 

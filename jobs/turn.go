@@ -318,7 +318,11 @@ func (t *turn) end(state portal.State, text, staff string, slot portal.SlotStatu
 	t.changes.Audit = append(t.changes.Audit, store.Entry{Actor: "engine", Action: string(t.op.Kind) + "." + string(state), Entity: "operation",
 		EntityUID: t.op.UID, ServiceID: t.op.ServiceID, After: staff})
 	if state == portal.StateFailed {
-		t.tell("mail", string(t.op.Kind)+".failed", text)
+		topic := string(t.op.Kind) + ".failed"
+		if slot == portal.SlotMissed && t.op.Scheduled() {
+			topic = "backup.missed"
+		}
+		t.tell("mail", topic, text)
 		t.tell("staff", string(t.op.Kind)+".failed", staff)
 	}
 	if t.changes.Backup == nil {

@@ -197,3 +197,26 @@ func TestAttempts(t *testing.T) {
 		})
 	}
 }
+
+// TestSuspectNights lets a machine shrink for good: each night's copy is much smaller than the last good one. None
+// of the good ones needed goes, and they don't pile up.
+func TestSuspectNights(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		policy      portal.Policy
+		quota, most int
+	}{{overlap, 1, 2}, {after, 3, 4}, {overlap, 3, 3}} {
+		w := scene(t, worldOptions{Product: func(p *portal.Product) { p.Quota, p.Policy = c.quota, c.policy }})
+		w.make(c.quota)
+		good := w.complete()[0]
+		w.used(20 << 20)
+		w.every("03:00")
+		w.until("11-27 12:00")
+		if got := len(w.sim.Archives()); got != c.most {
+			t.Errorf("%+v: %d archives after a week, want %d", c, got, c.most)
+		}
+		if n := portal.Newest(portal.CopiesOf(w.copies())); n == nil || n.UID != good.UID {
+			t.Errorf("%+v: the newest good copy is %+v", c, n)
+		}
+	}
+}

@@ -245,12 +245,23 @@ func EvictAfterBackup(copies []Copy, limit int, made, chosen string) Eviction {
 	out := Eviction{Timing: TimingNone, Counted: len(counted), Newest: Newest(counted)}
 	notMade := func(c Copy) bool { return c.UID == made }
 	fresh := slices.IndexFunc(counted, notMade)
+	if fresh >= 0 {
+		out.Candidates = slices.DeleteFunc(candidates(counted), notMade)
+	}
 	if fresh < 0 || !counted[fresh].Good() {
-		out.Why, out.Reason = WhyNotGood, "The new backup is not known to be good, so nothing was removed for it."
-		out.Staff = "the new copy " + made + " is not good; nothing is evicted"
+		// Nothing good goes for what isn't. But a machine that shrank gives such a copy every night, and an older one
+		// like it may go, or they would pile up.
+		i := slices.IndexFunc(out.Candidates, func(c Copy) bool { return !c.Good() })
+		if fresh < 0 || chosen != "" || len(counted) <= limit || i < 0 {
+			out.Why, out.Reason = WhyNotGood, "The new backup is not known to be good, so nothing was removed for it."
+			out.Staff = "the new copy " + made + " is not good; nothing is evicted"
+			return out
+		}
+		out.Victim, out.Timing, out.Why = &out.Candidates[i], TimingAfter, WhyAfter
+		out.Reason = "The new backup is not known to be good, so no good one is removed for it, but an older one that isn't good either."
+		out.Staff = fmt.Sprintf("victim %s, not good as the new copy %s isn't; %d counted, %d may stay", out.Victim.Volid, made, len(counted), limit)
 		return out
 	}
-	out.Candidates = slices.DeleteFunc(candidates(counted), notMade)
 	if chosen != "" {
 		if i := slices.IndexFunc(out.Candidates, func(c Copy) bool { return c.UID == chosen }); i >= 0 {
 			out.Victim = &out.Candidates[i]

@@ -138,20 +138,21 @@ func (db *DB) Nodes(ctx context.Context, serverID int64) ([]portal.Node, error) 
 	}, `SELECT server_id, name, online, down_since, seen_at, foreign_dump FROM nodes WHERE server_id = $1 ORDER BY name`, serverID)
 }
 
-const storageColumns = `id, server_id, node, name, type, content, shared, active, total, used, seen_at, listed_at, listings, doubt, doubt_since, brake_since, external, known_total, confirmed`
+const storageColumns = `id, server_id, node, name, type, content, shared, active, total, used, seen_at, listed_at, listings, doubt, doubt_since, brake_since, external, known_total, confirmed, brake_free`
 
 // StorageRow is a storage with what its listings are compared against.
 type StorageRow struct {
 	portal.Storage
 	KnownTotal int64
 	Confirmed  bool
+	BrakeFree  time.Time // until then the brake stays off: staff have looked
 }
 
 func scanStorage(s scanner) (v StorageRow, err error) {
-	var seen, listed, doubt, brake sql.NullInt64
+	var seen, listed, doubt, brake, free sql.NullInt64
 	err = s.Scan(&v.ID, &v.ServerID, &v.Node, &v.Name, &v.Type, &v.Content, &v.Shared, &v.Active, &v.Total, &v.Used, &seen, &listed, &v.Listings,
-		&v.Doubt, &doubt, &brake, &v.External, &v.KnownTotal, &v.Confirmed)
-	v.SeenAt, v.ListedAt, v.DoubtSince, v.BrakeSince = at(seen), at(listed), at(doubt), at(brake)
+		&v.Doubt, &doubt, &brake, &v.External, &v.KnownTotal, &v.Confirmed, &free)
+	v.SeenAt, v.ListedAt, v.DoubtSince, v.BrakeSince, v.BrakeFree = at(seen), at(listed), at(doubt), at(brake), at(free)
 	return v, err
 }
 
@@ -174,15 +175,19 @@ func (db *DB) StorageOn(ctx context.Context, serverUID string, id int64) (Storag
 	return v, missing(err)
 }
 
+// brakeRest is how long the brake stays off once staff have let removals go on: what pulled it is over by then.
+const brakeRest = time.Hour
+
 // SetBrake stops automatic deletions on a storage, or lets them go on.
 func (db *DB) SetBrake(ctx context.Context, actor string, s portal.Storage, on bool, why string) error {
 	return db.update(ctx, "set brake", func(t *tx) error {
 		var since any
+		free := t.now.Add(brakeRest).Unix()
 		if on {
-			since = t.now.Unix()
+			since, free = t.now.Unix(), 0
 		}
 		settled := portal.Refuse(portal.CodeConflict, "Removals go on there already.")
-		if err := t.one(settled, `UPDATE storages SET brake_since = $1 WHERE id = $2 AND ($1 IS NOT NULL OR brake_since IS NOT NULL)`, since, s.ID); err != nil {
+		if err := t.one(settled, `UPDATE storages SET brake_since = $1, brake_free = $2 WHERE id = $3 AND ($1 IS NOT NULL OR brake_since IS NOT NULL)`, since, free, s.ID); err != nil {
 			return err
 		}
 		action := "storage.brake"

@@ -125,7 +125,9 @@ func (db *DB) Pulse(ctx context.Context) (p Pulse, err error) {
 	return p, err
 }
 
-// Recovered ends recovery where every storage that archives go to was listed cleanly twice.
+// Recovered ends recovery where every storage that archives go to was listed cleanly twice. One that is away
+// doesn't hold up the others: when it is back, it is listed before anything is deleted there, and a mark of an
+// operation that is not known begins recovery anew.
 func (db *DB) Recovered(ctx context.Context) error {
 	p, err := db.Pulse(ctx)
 	if err != nil || !p.Recovering {
@@ -133,7 +135,9 @@ func (db *DB) Recovered(ctx context.Context) error {
 	}
 	return db.update(ctx, "recovered", func(t *tx) error {
 		var left int
-		if err := t.QueryRowContext(ctx, `SELECT count(*) FROM storages WHERE listings < 2 AND name IN (SELECT storage FROM products)`).Scan(&left); err != nil {
+		if err := t.QueryRowContext(ctx, `SELECT count(*) FROM storages t WHERE t.listings < 2 AND t.active = 1 AND ( -- those that are listed: see WantedStorages
+			t.name IN (SELECT p.storage FROM services s JOIN products p ON p.id = s.product_id WHERE s.server_id = t.server_id AND s.state <> 'terminated')
+			OR t.name IN (SELECT b.storage FROM backups b WHERE b.server_id = t.server_id AND b.service_id IS NOT NULL AND b.removed_at IS NULL))`).Scan(&left); err != nil {
 			return err
 		}
 		if left > 0 {

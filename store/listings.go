@@ -254,18 +254,18 @@ func (t *tx) absent(rows []portal.Backup, l Listing, seen Seen) error {
 	}
 	for _, a := range seen.Absent {
 		b := byUID[a.UID]
-		if ours, err := t.removedByUs(b.ID); err != nil || ours {
-			if err != nil {
-				return err
-			}
-			continue
-		}
 		if _, err := t.exec(`UPDATE backups SET missing_since = $1, missing_looks = $2 WHERE id = $3`, a.Since.Unix(), a.Looks, b.ID); err != nil {
 			return err
 		}
 	}
 	for _, uid := range seen.Missing {
 		b := byUID[uid]
+		if ours, err := t.removedByUs(b.ID); err != nil || ours {
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		if _, err := t.exec(`UPDATE backups SET class_before = class, class = 'missing' WHERE id = $1 AND class <> 'missing'`, b.ID); err != nil {
 			return err
 		}

@@ -87,6 +87,7 @@ type AdminServicePage struct {
 	List     BackupList
 	External []ExternalRow
 	Recent   []OperationRow
+	Accept   string // command that takes the machine in this one's place for the right one; "" where none is in question
 }
 
 // ExternalRow is an archive of this vmid that is not ours.
@@ -166,7 +167,36 @@ type AdminServerPage struct {
 	Facts     []Fact
 	Checked   Moment
 	Checks    []Check
-	Check     Act // run it (again)
+	Check     Act  // run it (again)
+	Asked     bool // a check was asked for and has not come back yet
+	Doubts    []StorageDoubt
+	Brakes    []StorageBrake
+}
+
+// StorageDoubt is a storage from which so many archives are absent that a person's word is needed.
+type StorageDoubt struct {
+	ID       string
+	Name     string
+	Sentence string // what is absent, and since when
+	Act      Act    // say that it is really gone
+}
+
+// StorageBrake is a storage on which automatic removals stopped.
+type StorageBrake struct {
+	ID       string
+	Name     string
+	Sentence string // since when
+	Act      Act    // let them go on
+	Reason   string // typed, after a refusal
+	Wrong    string // why the reason was refused
+}
+
+// ConfirmGonePage asks before absent archives are taken for gone.
+type ConfirmGonePage struct {
+	Frame
+	Server  string // uid
+	Storage StorageDoubt
+	Host    string // the server's name
 }
 
 // Check is one line of a server's check.
@@ -277,6 +307,10 @@ func checkIcon(t Tone) string {
 		return "alert"
 	}
 	return "info"
+}
+
+func storagePath(server, storage, action string) string {
+	return "/admin/servers/" + server + "/storages/" + storage + "/" + action
 }
 
 // staffHead leads to the staff's pages of operations.

@@ -481,6 +481,17 @@ func adminGallery() []picture {
 			{Title: "Storage keep2 prunes by itself", Tone: ToneWarn, Sentence: "keep-last=2 would delete copies of clients. Remove it from the storage."},
 			{Title: "Job backup-7a3c of /etc/pve/jobs.cfg", Tone: ToneInfo, Sentence: "Writes to local; its own retention does not reach the portal's copies."},
 		}})
+	doubt := StorageDoubt{ID: "1", Name: "local", Sentence: "Since 01:52, 4 archives expected on the storage not in the listing; that is 4 of 6 together.", Act: Allowed()}
+	confirmed := doubt
+	confirmed.ID, confirmed.Name, confirmed.Act = "2", "local on pve2", Denied("This was confirmed. The next listing goes by it.")
+	add("admin-server-waits", AdminServerPage{Frame: staffFrame("pve1", AreaAdminServers), Server: server, Check: Allowed(), Asked: true, Checks: []Check{{Title: "Connection and certificate", Tone: ToneGood}},
+		Doubts: []StorageDoubt{doubt, confirmed}, Brakes: []StorageBrake{{ID: "3", Name: "tiny", Sentence: "Automatic removals stopped at 01:40: there were far more than usual.", Act: Allowed(), Wrong: "Say why, in a few words."}}})
+	add("admin-server-reader", AdminServerPage{Frame: staffFrame("pve1", AreaAdminServers), Server: server, Check: Denied("Your login may look at everything, but change nothing."), Asked: true,
+		Brakes: []StorageBrake{{ID: "3", Name: "tiny", Sentence: "Automatic removals stopped at 01:40: there were far more than usual.", Act: Denied("Your login may look at everything, but change nothing.")}}})
+	add("admin-confirm-gone", ConfirmGonePage{Frame: staffFrame("Confirm a loss", AreaAdminServers), Server: "01k8pve1", Host: "pve1", Storage: doubt})
+	add("admin-confirm-gone-not", ConfirmGonePage{Frame: staffFrame("Confirm a loss", AreaAdminServers), Server: "01k8pve1", Host: "pve1", Storage: confirmed})
+	add("admin-service-replaced", AdminServicePage{Frame: staffFrame("h100", AreaAdminServices), Service: h, Notices: []Notice{NoticeReplaced()}, Counter: Counter{Used: 8, Quota: 10}, Ledger: Ledger{Dots: dots(mixedDots)},
+		List: BackupList{Rows: variedRows()}, Accept: "stowage service accept-machine 01k8h1003v7d8x2m5q9r4t6w0z --reason \"…\""})
 	add("admin-audit", AdminAuditPage{Frame: staffFrame("Audit log", AreaAdminAudit), Chain: Badge{Text: "Chain whole", Tone: ToneGood}, Filters: filters[:1], Rows: []AuditRow{
 		{When: on(time.Minute), Who: "ada@demo.test", What: "saved the schedule", Subject: "h100", Href: "/admin/services/x", From: "203.0.113.99", Before: "every night 02:00", After: "every night 03:00"},
 		{When: on(time.Hour), Who: "engine", What: "removed a copy", Subject: "h100", From: "", Before: "local:backup/vzdump-qemu-100-2026_11_09-03_00_00.vma.zst"},

@@ -31,6 +31,7 @@ type cli struct {
 	Client    clientCmd    `cmd:"" help:"Customers."`
 	Staff     staffCmd     `cmd:"" help:"The hosting company's people."`
 	Service   serviceCmd   `cmd:"" help:"Machines of customers."`
+	Pause     pauseCmd     `cmd:"" help:"Stop scheduled backups for a while, for maintenance."`
 	Operation operationCmd `cmd:"" help:"Work that is waiting, under way or ended."`
 	Setting   settingCmd   `cmd:"" help:"Values for the whole installation."`
 	Schedule  scheduleCmd  `cmd:"" help:"Look at schedules."`

@@ -137,6 +137,12 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"product", "add", "--name", "P", "--backups", "1", "--mode", "fast"}, "must be one of"},
 		{[]string{"product", "add", "--name", "P", "--backups", "1", "--disk-storage", "local"}, "--disk-storage needs --disk"},
 		{[]string{"service", "add", "--client", "a", "--product", "p", "--server", "s", "--vmid", "7"}, "--vmid"},
+		{[]string{"service", "accept-machine", "x"}, "--reason"},
+		{[]string{"service", "accept-machine", "x", "--reason", " "}, "--reason"},
+		{[]string{"pause", "add", "--scope", "client", "--for", "8h", "--reason", "r"}, "must be one of"},
+		{[]string{"pause", "add", "--scope", "server", "--reason", "r"}, "missing flags"},
+		{[]string{"pause", "add", "--scope", "server", "--for", "8h", "--until", "2026-11-21T06:00Z", "--reason", "r"}, "can't be used together"},
+		{[]string{"pause", "add", "--scope", "server", "--until", "2026-11-21T06:00", "--reason", "r"}, "with its zone"},
 		{[]string{"operation", "release", "x"}, "--reason"},
 		{[]string{"operation", "release", "x", "--reason", " "}, "--reason"},
 		{[]string{"serve", "--url", "backups.example"}, "--url"},
@@ -161,7 +167,7 @@ func TestHelpNamesEveryCommand(t *testing.T) {
 	}
 	for _, command := range []string{
 		"demo", "serve", "sim", "server add", "server list", "server check", "product add", "product list", "client add", "client passwd",
-		"staff add", "staff passwd", "service add", "service list", "service change-product", "operation list", "operation show",
+		"staff add", "staff passwd", "service add", "service list", "service change-product", "service accept-machine", "pause add", "pause list", "pause end", "operation list", "operation show",
 		"operation retry", "operation cancel", "operation release", "setting list", "setting set", "migrate", "backup-db", "doctor",
 		"schedule preview", "version",
 	} {

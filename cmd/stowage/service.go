@@ -14,6 +14,7 @@ type serviceCmd struct {
 	Add           serviceAddCmd    `cmd:"" help:"Make an existing machine a service. Nothing on it changes."`
 	List          serviceListCmd   `cmd:"" help:"List the services."`
 	ChangeProduct changeProductCmd `cmd:"" help:"Give a service another product. Nothing on its machine changes."`
+	AcceptMachine serviceAcceptCmd `cmd:"" help:"Say that the machine which has the service's vmid now is the right one."`
 }
 
 type serviceAddCmd struct {

@@ -119,6 +119,7 @@ CREATE TABLE storages (
     doubt            TEXT    NOT NULL DEFAULT '', -- why no verdict until staff confirm
     doubt_since      INTEGER,
     brake_since      INTEGER,
+    brake_free       INTEGER NOT NULL DEFAULT 0, -- until then the brake stays off: staff have looked
     external         INTEGER NOT NULL DEFAULT 0, -- archives there that aren't ours
     UNIQUE (server_id, node, name)
 );
