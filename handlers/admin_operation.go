@@ -113,6 +113,11 @@ func (v *shown) staffActions(o store.OperationView) templates.OperationActions {
 		a.Cancel = templates.Denied("This has ended already.")
 	}
 	switch o.State {
+	case portal.StateQueued:
+		a.Release, a.Retry = templates.Denied("Only a held operation is released."), templates.Denied("It has not begun yet.")
+		if o.Scheduled() {
+			a.Skip = templates.Allowed()
+		}
 	case portal.StateHeld:
 		a.Retry, a.Release = templates.Allowed(), templates.Allowed()
 	case portal.StateFailed, portal.StateCancelled:

@@ -42,6 +42,14 @@ func (s *Site) staffCancel(c echo.Context) error {
 	})
 }
 
+// staffSkip skips the date of a scheduled backup that waits; the reason goes into the audit log.
+func (s *Site) staffSkip(c echo.Context) error {
+	return s.steer(c, func(uid, actor, reason string) (string, string, error) {
+		op, err := s.db.SkipQueued(c.Request().Context(), uid, actor, reason)
+		return "Skipped. The next one on the schedule runs as usual.", op.UID, err
+	})
+}
+
 // staffRelease ends a held operation by a person's word; the reason goes into the audit log.
 func (s *Site) staffRelease(c echo.Context) error {
 	return s.steer(c, func(uid, actor, reason string) (string, string, error) {

@@ -76,6 +76,7 @@ func (s *Site) Register(w *web.Server) {
 	steer.POST("/operations/:operation/retry", s.staffRetry)
 	steer.POST("/operations/:operation/resume", s.staffResume)
 	steer.POST("/operations/:operation/cancel", s.staffCancel)
+	steer.POST("/operations/:operation/skip", s.staffSkip)
 	steer.POST("/operations/:operation/release", s.staffRelease)
 	steer.POST("/servers/:uid/check", s.checkServer)
 	steer.POST("/servers/:uid/storages/:storage/confirm", s.confirmGone)

@@ -277,3 +277,34 @@ func TestPausedService(t *testing.T) {
 		})
 	}
 }
+
+// TestStaffSkipADate ends a scheduled backup that waits, with a reason: the date is skipped, and the next stays.
+func TestStaffSkipADate(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.clock.pass(-50 * time.Hour) // Wednesday 11:00
+	s.schedule(s.h100, "Europe/Berlin", "thu=03:00,fri=03:00")
+	s.clock.pass(16 * time.Hour) // Thursday 03:00
+	if _, err := s.db.PlanDue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sit, err := s.db.Situation(t.Context(), s.h100.ID)
+	s.must(err)
+	page := "/admin/operations/" + sit.Operations[0].UID
+	v := s.as("operator@demo.test")
+	v.get(page).want(200, "Skip this date")
+	v.post(page+"/skip").want(422, "Say why")
+	v.post(page+"/skip", "reason", "the storage is being replaced").wantTo(page)
+	v.get(page).want(200, "Skipped by our team.")
+	v.post(page+"/skip", "reason", "again").want(409, "Only a scheduled backup that waits can be skipped.")
+	slots, err := s.db.Slots(t.Context(), s.h100.ID, s.clock.now().Add(-time.Hour))
+	s.must(err)
+	if len(slots) != 1 || slots[0].State != portal.SlotSkipped || slots[0].Reason != "skipped by our team" {
+		t.Errorf("slots: %+v", slots)
+	}
+	schedule, err := s.db.Schedule(t.Context(), s.h100.ID)
+	s.must(err)
+	if schedule.NextDue.IsZero() {
+		t.Error("the next date is gone")
+	}
+}

@@ -126,7 +126,7 @@ func TestAuditorsOnlyLook(t *testing.T) {
 	op := s.hold(s.h100)
 	auditor, operator := s.as("auditor@demo.test"), s.as("operator@demo.test")
 	auditor.get("/admin/operations/"+op.UID).want(200, "It takes much longer than usual.")
-	for _, action := range []string{"retry", "resume", "cancel", "release"} {
+	for _, action := range []string{"retry", "resume", "cancel", "skip", "release"} {
 		auditor.post("/admin/operations/"+op.UID+"/"+action, "reason", "x").want(403, "change nothing")
 	}
 	operator.post("/admin/operations/"+op.UID+"/release").want(422, "Say why")

@@ -341,6 +341,27 @@ func (db *DB) RequestCancel(ctx context.Context, clientID int64, serviceUID, uid
 	return op, err
 }
 
+// SkipQueued ends a scheduled backup that waits, by staff's word: its date is skipped, and the next one on the
+// schedule runs as usual.
+func (db *DB) SkipQueued(ctx context.Context, uid, actor, reason string) (op portal.Operation, err error) {
+	if reason == "" {
+		return op, portal.Invalid("reason", "Say why: the reason goes into the audit log.")
+	}
+	err = db.update(ctx, "skip", func(t *tx) error {
+		if op, err = operation(ctx, t, `WHERE o.uid = $1 OR o.reference = $2`, uid, uid); err != nil {
+			return err
+		}
+		if op.State != portal.StateQueued || !op.Scheduled() {
+			return portal.Refuse(portal.CodeConflict, "Only a scheduled backup that waits can be skipped.")
+		}
+		if err := t.endQueued(&op, portal.StateCancelled, "Skipped by our team.", string(portal.SlotSkipped), "skipped by our team"); err != nil {
+			return err
+		}
+		return t.audit(Entry{Actor: actor, Action: "operation.skip", Entity: "operation", EntityUID: op.UID, ServiceID: op.ServiceID, After: reason})
+	})
+	return op, err
+}
+
 // endQueued ends an operation that waits, with its slot.
 func (t *tx) endQueued(op *portal.Operation, state portal.State, reason, slotState, slotReason string) error {
 	if err := t.one(ErrStale, `UPDATE operations SET state = $1, reason = $2, ended_at = $3, version = version + 1 WHERE id = $4 AND version = $5 AND state = 'queued'`,

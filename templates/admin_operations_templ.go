@@ -434,7 +434,7 @@ func (v AdminOperationPage) View() templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 33, "<p class=\"form-hint\" id=\"reason-hint\">Goes to the audit log. Needed to release.</p><div class=\"staff-actions\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 33, "<p class=\"form-hint\" id=\"reason-hint\">Goes to the audit log. Needed to release and to skip.</p><div class=\"staff-actions\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -443,7 +443,7 @@ func (v AdminOperationPage) View() templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.Actions.Skip.Can || v.Actions.Skip.WhyNot != "" {
-				templ_7745c5c3_Err = staffAction(v.Operation.UID, "skip", "Skip this step", "Goes on with the next step as if this one were done.", v.Actions.Skip).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = staffAction(v.Operation.UID, "skip", "Skip this date", "Ends this waiting backup; the next one on the schedule runs as usual.", v.Actions.Skip).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -243,8 +243,15 @@ func (s *Sim) endTurn(t *task, at int64) {
 	if d.Options.Notes != "" {
 		a.Notes = s.fillTemplate(d.Options.Notes, s.orStranger(g, tu.VMID), t.Node)
 	}
-	// The place now: while a mount is away a plain directory lies on the disk below.
-	tu.Shelf = s.keyOf(a.Storage, t.Node)
+	if s.keyOf(a.Storage, t.Node) != tu.Shelf {
+		// A mount went away or came back meanwhile: the unfinished file lies
+		// where nobody finds it to give it its name.
+		s.shelfOf(tu.Shelf).Stray += tu.occupied(at)
+		path := s.archivePath(a)
+		s.abortTurn(t, at, fmt.Sprintf("unable to rename '%s' to '%s'", strings.TrimSuffix(path, "."+a.Format)+".vma.dat", path), false)
+		s.nextGuest(t, at)
+		return
+	}
 	s.shelfOf(tu.Shelf).put(&archive{Archive: a})
 	s.tail(t, tu, at)
 	d.Warnings += tu.Warnings
