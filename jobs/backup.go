@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"stowage/portal"
@@ -220,7 +221,7 @@ func afterDump(t *turn) error {
 	}
 	t.describe(&b)
 	result := portal.BackupResult{
-		TaskOK: t.taskExit == "" || t.taskExit == "OK" || len(t.taskExit) > 8 && t.taskExit[:8] == "WARNINGS" || t.parsed.Finished, Warnings: len(t.parsed.Warnings),
+		TaskOK: t.taskExit == "" || t.taskExit == "OK" || strings.HasPrefix(t.taskExit, "WARNINGS") || t.parsed.Finished, Warnings: len(t.parsed.Warnings),
 		Listed: true, Size: t.archive.Size, VerifyFailed: t.archive.Verification == "failed", PreviousComplete: previousSize(t.sit.Backups, b.ID),
 	}
 	for _, d := range b.DisksIn {

@@ -289,9 +289,6 @@ func (t *tx) saveOperation(o *portal.Operation, read int64) error {
 		orNull(o.EndedAt), o.Version, o.Epoch, o.Mode, o.ID, read)
 }
 
-// ErrPlace says that the node or the storage is taken by another operation: the schema refused the place.
-var ErrPlace = errors.New("store: the place is taken")
-
 // Taken tells whether a save failed because the schema refused a place or the machine: somebody else was first.
 func Taken(err error) bool {
 	return unique(err, "operations.server_id") || unique(err, "operations.service_id") || unique(err, "operations_")
