@@ -30,7 +30,7 @@ type scenario struct {
 	do     func(*world) // what begins it; nil: the slot that falls due half a minute later
 	end    func(*world) error
 	speed  float64 // of the storage; 0 is 1, some 200 MB/s
-	most   int     // points or calls at which to strike; 0 is all
+	most   int     // calls at which faults strike; 0 is all
 }
 
 var (
@@ -71,7 +71,7 @@ func scenarios() []scenario {
 	)
 }
 
-// upTo bounds how many points of a scenario are struck.
+// upTo bounds at how many calls of a scenario faults strike.
 func (sc scenario) upTo(n int) int {
 	if sc.most > 0 {
 		return min(n, sc.most)
@@ -475,7 +475,7 @@ func TestCrashEverywhere(t *testing.T) {
 				t.Fatalf("without any crash: %v\n%s", err, clean.story())
 			}
 			t.Logf("%d points", clean.points)
-			for at := 1; at <= sc.upTo(clean.points); at++ {
+			for at := 1; at <= clean.points; at++ {
 				w := snap.resume(t, sc)
 				w.crashAt = []int{at}
 				if err := w.play(); err != nil {

@@ -3,7 +3,6 @@ package jobs_test
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"testing"
 	"time"
 
@@ -116,15 +115,6 @@ func (tr trouble) fits(method, path string) bool {
 	return true
 }
 
-// stride is how many calls lie between two strikes. A fault of the world lasts twenty minutes, over all calls that
-// follow: in the workflows that differ only in their numbers it begins at every third call.
-func (sc scenario) stride(tr trouble) int {
-	if tr.lasts == 0 || slices.Contains([]string{"before-3-of-3", "before-1-of-1", "after-2-of-2", "manual-replace", "delete"}, sc.name) {
-		return 1
-	}
-	return 3
-}
-
 // afterTrouble is the end that a scenario must come to when something went wrong on the way: a slot is always
 // done; what a person asked for is done, or has failed without any damage.
 func (sc scenario) afterTrouble() scenario {
@@ -169,7 +159,7 @@ func TestFaultEverywhere(t *testing.T) {
 						calls++
 					}
 				}
-				for nth := 1; nth <= sc.upTo(calls); nth += sc.stride(tr) {
+				for nth := 1; nth <= sc.upTo(calls); nth++ {
 					w := snap.resume(t, sc)
 					w.unlockLater()
 					w.strike(tr, nth)
