@@ -17,16 +17,17 @@ import (
 // arrows is which rooms each room may know, as the README draws them. What is not named here knows nothing of ours.
 var arrows = map[string][]string{
 	"portal":       {},
+	"portal/lang":  {"portal"},
 	"pve":          {},
 	"pve/pvesim":   {},
 	"static":       {},
 	"static/build": {},
-	"templates":    {"static", "portal"},
+	"templates":    {"static", "portal", "portal/lang"},
 	"store":        {"portal"},
-	"web":          {"portal"},
-	"handlers":     {"web", "templates", "store", "portal", "static"},
-	"jobs":         {"store", "pve", "portal"},
-	"cmd/stowage":  {"handlers", "web", "templates", "static", "store", "jobs", "pve", "pve/pvesim", "portal"},
+	"web":          {"portal", "portal/lang"},
+	"handlers":     {"web", "templates", "store", "portal", "portal/lang", "static"},
+	"jobs":         {"store", "pve", "portal", "portal/lang"},
+	"cmd/stowage":  {"handlers", "web", "templates", "static", "store", "jobs", "pve", "pve/pvesim", "portal", "portal/lang"},
 }
 
 // heavy is what must not reach a room even through others: who may speak to what lies outside.
