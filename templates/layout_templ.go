@@ -318,7 +318,7 @@ func header(f Frame) templ.Component {
 		}
 		ctx = templ.ClearChildren(ctx)
 		if f.Demo {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 22, "<div class=\"demo-bar\">Demo: simulated machines, nothing here is real.</div>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 22, "<aside class=\"demo-bar\" aria-label=\"Demo\">Demo: simulated machines, nothing here is real.</aside>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
