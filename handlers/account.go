@@ -59,7 +59,7 @@ func (s *Site) newPassword(c echo.Context, l portal.Login, form web.Form) (hash 
 	}
 	hash, err = web.HashPassword(form["new"])
 	if refusal, ok := asRefusal(err); ok {
-		wrong.New = refusal.Sentence
+		wrong.New = refusal.Sentence.String()
 	}
 	return hash, wrong, err
 }
@@ -74,7 +74,7 @@ func (s *Site) changeZone(c echo.Context) error {
 	if err != nil {
 		return web.Again(err, func(refusal *portal.Error) (web.Component, error) {
 			v := s.accountPage(c)
-			v.ZoneWrong, v.Refusal = refusal.Sentence, refused(refusal, nil)
+			v.ZoneWrong, v.Refusal = refusal.Sentence.String(), refused(refusal, nil)
 			return v.View(), nil
 		})
 	}

@@ -138,7 +138,7 @@ func (d desk) servers(list []portal.Server) templates.Need {
 			case !v.UnreachableSince.IsZero():
 				item.Detail = "Unreachable: " + v.Trouble
 			case !v.ClockTrusted():
-				item.Detail = "Its clock is " + portal.Duration(v.Skew.Abs()) + " off: nothing is removed or caught up there."
+				item.Detail = "Its clock is " + portal.Duration(v.Skew.Abs()).String() + " off: nothing is removed or caught up there."
 			default:
 				item.Detail = "Missing: " + strings.Join(v.RightsMissing, ", ")
 			}
@@ -151,7 +151,7 @@ func (d desk) failed(f store.Few[store.SlotLook]) templates.Need {
 	return templates.Need{
 		Title: "Failed and missed slots in 24 h", Why: "Scheduled backups that did not happen.", Tone: templates.ToneBad, Count: f.Count, More: "/admin/services?look=failed",
 		Items: each(f.First, func(v store.SlotLook) templates.NeedItem {
-			item := templates.NeedItem{Title: v.Service, Detail: v.Client + ": " + string(v.State) + ", " + v.Reason, When: d.at(v.Due), Href: "/admin/services/" + v.ServiceUID}
+			item := templates.NeedItem{Title: v.Service, Detail: v.Client + ": " + string(v.State) + ", " + v.Reason.String(), When: d.at(v.Due), Href: "/admin/services/" + v.ServiceUID}
 			if v.Operation != "" {
 				item.Href, item.Mark, item.Kind, item.State = "/admin/operations/"+v.Operation, v.Operation, v.Kind, v.OperationState
 			}

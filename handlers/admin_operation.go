@@ -147,7 +147,7 @@ func (s *Site) staffAgain(c echo.Context, err error, reason string) error {
 		}
 		page.Refusal, page.Actions.Reason = refused(refusal, nil), reason
 		if refusal.Field == "reason" {
-			page.Actions.Wrong = refusal.Sentence
+			page.Actions.Wrong = refusal.Sentence.String()
 		}
 		return page.View(), nil
 	})

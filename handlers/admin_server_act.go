@@ -95,7 +95,7 @@ func (s *Site) letRemovalsGoOn(c echo.Context) error {
 			page.Refusal = refused(refusal, nil)
 			for i, b := range page.Brakes {
 				if b.ID == c.Param("storage") && refusal.Field == "reason" {
-					page.Brakes[i].Reason, page.Brakes[i].Wrong = form["reason"], refusal.Sentence
+					page.Brakes[i].Reason, page.Brakes[i].Wrong = form["reason"], refusal.Sentence.String()
 				}
 			}
 			return page.View(), nil

@@ -47,7 +47,7 @@ func (d desk) server(line store.ServerLine, warn int) templates.ServerRow {
 		r.Status = templates.Badge{Text: "Never reached", Tone: templates.ToneWarn}
 	case !line.ClockTrusted():
 		r.Status = templates.Badge{Text: "Clock differs", Tone: templates.ToneBad}
-		r.Sentence = "Its clock is " + portal.Duration(line.Skew.Abs()) + " off. Nothing is removed or caught up there until the clocks agree."
+		r.Sentence = "Its clock is " + portal.Duration(line.Skew.Abs()).String() + " off. Nothing is removed or caught up there until the clocks agree."
 	case down(line) > 0:
 		r.Status = templates.Badge{Text: templates.Plural(down(line), "node") + " offline", Tone: templates.ToneBad}
 	}
@@ -166,7 +166,7 @@ func checks(v portal.Server) []templates.Check {
 	tones := map[string]templates.Tone{"ok": templates.ToneGood, "warning": templates.ToneWarn, "error": templates.ToneBad}
 	var list []templates.Check
 	for _, f := range v.Findings {
-		list = append(list, templates.Check{Title: f.Text, Tone: tones[f.Level], Sentence: f.Mend})
+		list = append(list, templates.Check{Title: f.Text.String(), Tone: tones[f.Level], Sentence: f.Mend.String()})
 	}
 	for _, right := range v.RightsMissing {
 		list = append(list, templates.Check{Title: right, Tone: templates.ToneBad, Sentence: "The token lacks this right: backups that need it wait."})

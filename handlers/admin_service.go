@@ -29,7 +29,7 @@ func (s *Site) showAnyService(c echo.Context) error {
 		Frame: f, Service: head, Notices: v.notices(), Facts: v.staffFacts(), Counter: v.counterView(), Ledger: v.ledger(), List: v.list(),
 	}
 	if v.Schedule.Enabled() {
-		page.Schedule = v.Schedule.Describe() + " (" + v.Schedule.Zone + ")"
+		page.Schedule = v.Schedule.Describe().String() + " (" + v.Schedule.Zone + ")"
 	}
 	if next := v.nextRuns(1); len(next) > 0 {
 		page.NextRun = v.run(next[0].Due)

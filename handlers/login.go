@@ -33,9 +33,9 @@ func (s *Site) signIn(c echo.Context) error {
 		return web.Again(err, func(refusal *portal.Error) (web.Component, error) {
 			v := s.loginPage(c, form["email"], next)
 			if refusal.Code == portal.CodeTooOften {
-				v.Throttled = refusal.Sentence
+				v.Throttled = refusal.Sentence.String()
 			} else {
-				v.Error = refusal.Sentence
+				v.Error = refusal.Sentence.String()
 			}
 			return v.View(), nil
 		})

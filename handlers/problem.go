@@ -25,5 +25,5 @@ func (s *Site) ErrorPage(c echo.Context, p web.Problem) web.Component {
 
 // refused is a refusal as the page shows it, with the buttons that help.
 func refused(e *portal.Error, ways []templates.WayOut) *templates.Refusal {
-	return &templates.Refusal{Sentence: e.Sentence, Ways: ways}
+	return &templates.Refusal{Sentence: e.Sentence.String(), Ways: ways}
 }

@@ -71,7 +71,7 @@ func readSchedule(form web.Form, old portal.Schedule) (next portal.Schedule, wro
 		if refusal != nil {
 			wrong[i] = refusal.Error()
 			if r, ok := asRefusal(refusal); ok {
-				wrong[i] = r.Sentence
+				wrong[i] = r.Sentence.String()
 			}
 			if err == nil {
 				err = refusal
@@ -99,7 +99,7 @@ func typed(s *templates.Schedule, form web.Form, wrong [7]string, refusal *porta
 		s.Zone = form["zone"]
 	}
 	if refusal.Field == "zone" {
-		s.ZoneWrong = refusal.Sentence
+		s.ZoneWrong = refusal.Sentence.String()
 	}
 }
 
@@ -125,5 +125,5 @@ func (v *shown) saved(next portal.Schedule) string {
 	if err != nil {
 		return "The schedule is saved."
 	}
-	return "Saved: " + next.Describe() + " (" + loc.String() + ")."
+	return "Saved: " + next.Describe().String() + " (" + loc.String() + ")."
 }

@@ -100,7 +100,7 @@ func serviceRow(line store.ServiceLine, now time.Time, loc *time.Location) templ
 		r.NextRun.Ago = roughly(line.NextDue, now)
 	}
 	if line.Schedule.Enabled() {
-		r.Schedule = line.Schedule.Describe()
+		r.Schedule = line.Schedule.Describe().String()
 	}
 	r.Alert = alert(line, counter, r.Newest.IsZero())
 	return r
@@ -120,7 +120,7 @@ func lineStatus(line store.ServiceLine, now time.Time, loc *time.Location) templ
 	case !line.Unreachable.IsZero():
 		return templates.Status{State: "unknown", Text: "Unknown", Detail: "Last seen " + since(line.SeenAt, now, loc)}
 	case line.Lock != "":
-		return templates.Status{State: "busy", Text: "Busy", Detail: sinceOf(portal.LockWords(line.Lock), line.LockSince, now, loc)}
+		return templates.Status{State: "busy", Text: "Busy", Detail: sinceOf(portal.LockWords(line.Lock).String(), line.LockSince, now, loc)}
 	case line.State == portal.ServiceSuspended:
 		return templates.Status{State: "suspended", Text: "Suspended"}
 	case line.State != portal.ServiceActive:

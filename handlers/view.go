@@ -57,7 +57,7 @@ func (s *Site) lookAt(ctx context.Context, clientID int64, uid string, l portal.
 		if err != nil {
 			return nil, err
 		}
-		v.places[o.ID] = place{position, why}
+		v.places[o.ID] = place{position, why.String()}
 	}
 	return v, nil
 }
@@ -139,7 +139,7 @@ func (v *shown) act(err error) templates.Act {
 	case !ok:
 		return templates.Denied("This can't be done right now.")
 	}
-	a := templates.Denied(refusal.Sentence)
+	a := templates.Denied(refusal.Sentence.String())
 	if ways := v.ways(refusal, ""); len(ways) > 0 {
 		a = a.With(ways[0])
 	}
@@ -150,7 +150,7 @@ func (v *shown) act(err error) templates.Act {
 func (v *shown) ways(refusal *portal.Error, note string) []templates.WayOut {
 	var out []templates.WayOut
 	for i, w := range refusal.WayOuts {
-		way := templates.WayOut{Label: w.Label, Primary: i == 0}
+		way := templates.WayOut{Label: w.Label.String(), Primary: i == 0}
 		switch w.Action {
 		case "replace_oldest":
 			way.Post = v.path("backups")

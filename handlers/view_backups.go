@@ -27,7 +27,7 @@ func (v *shown) backupNow() templates.BackupNow {
 	_, err := portal.ManualBackup(v.login.Actor(), "", "")(v.Situation)
 	refusal, ok := asRefusal(err)
 	if ok && refusal.Code == portal.CodeQuota && slices.ContainsFunc(refusal.WayOuts, func(w portal.WayOut) bool { return w.Action == "replace_oldest" }) {
-		return templates.BackupNow{Act: templates.Allowed(), Warning: refusal.Sentence + " You will be asked which one goes afterwards."}
+		return templates.BackupNow{Act: templates.Allowed(), Warning: refusal.Sentence.String() + " You will be asked which one goes afterwards."}
 	}
 	b := templates.BackupNow{Act: v.act(err)}
 	if err != nil || v.Service.Status == "stopped" {
@@ -150,7 +150,7 @@ func (v *shown) remark(b portal.Backup) string {
 	case b.Class == portal.ClassRunning:
 		return "It is being made."
 	}
-	return b.Reason
+	return b.Reason.String()
 }
 
 // runningCards are the operations under way or waiting, with their progress.
@@ -203,7 +203,7 @@ func timeLeft(d time.Duration) string {
 	default:
 		d = d.Round(time.Hour)
 	}
-	return "about " + portal.Duration(d) + " left"
+	return "about " + portal.Duration(d).String() + " left"
 }
 
 // stale is the sentence that stands instead of figures where nobody can know them now.
@@ -244,13 +244,13 @@ func (v *shown) cardTitle(o portal.Operation) string {
 func (v *shown) stepWords(o portal.Operation) string {
 	switch {
 	case o.State == portal.StateHeld:
-		return o.Reason
+		return o.Reason.String()
 	case o.State == portal.StateQueued:
 		return v.waits(o)
 	case !o.CancelAt.IsZero():
 		return "Being cancelled"
 	case o.WaitsFor != "":
-		return "Waiting: " + o.WaitsFor
+		return "Waiting: " + o.WaitsFor.String()
 	}
 	switch o.Step {
 	case portal.StepPreflight:
@@ -273,7 +273,7 @@ func (v *shown) waits(o portal.Operation) string {
 	place, inLine := v.places[o.ID]
 	why := place.why
 	if why == "" {
-		why = o.WaitsFor
+		why = o.WaitsFor.String()
 	}
 	var text string
 	switch {
@@ -335,7 +335,7 @@ func (v *shown) deletePage(f templates.Frame, b portal.Backup) templates.DeleteP
 	f.Crumbs, f.Zone = v.crumbs(templates.Crumb{Text: "Backups", Href: v.path("backups")}, templates.Crumb{Text: "Remove"}), v.Schedule.Zone
 	p := templates.DeletePage{
 		Frame: f, Service: v.head(templates.TabBackups), Backup: b.UID, When: v.ago(startOf(b)), Note: b.Note,
-		Warning: portal.RemovalWarning(v.copies, b.UID), Remove: v.may(portal.RemoveBackup(v.login.Actor(), b.UID)),
+		Warning: portal.RemovalWarning(v.copies, b.UID).String(), Remove: v.may(portal.RemoveBackup(v.login.Actor(), b.UID)),
 	}
 	if b.Size > 0 {
 		p.Size = templates.Bytes(b.Size)
@@ -356,7 +356,7 @@ func (v *shown) deletePage(f templates.Frame, b portal.Backup) templates.DeleteP
 		p.Stays = append(p.Stays, fmt.Sprintf("Your other %d backups.", others))
 	}
 	if v.Schedule.Enabled() {
-		p.Stays = append(p.Stays, "The schedule: "+v.Schedule.Describe()+".")
+		p.Stays = append(p.Stays, "The schedule: "+v.Schedule.Describe().String()+".")
 	}
 	return p
 }

@@ -60,15 +60,12 @@ func (t teller) title(line store.OperationLine) string {
 	return "Backup"
 }
 
-// inYourList is how the engine words a good end. It holds as long as the copy is there.
-const inYourList = "The backup is in your list."
-
 // outcome says how an operation stands or ended, in one sentence for everybody.
 func (t teller) outcome(o store.OperationLine) string {
 	switch o.State {
 	case portal.StateQueued:
 		if o.WaitsFor != "" {
-			return "Waits: " + o.WaitsFor + "."
+			return "Waits: " + o.WaitsFor.String() + "."
 		}
 		return "Waits for its turn."
 	case portal.StateRunning:
@@ -76,9 +73,9 @@ func (t teller) outcome(o store.OperationLine) string {
 	}
 	reason := o.Reason
 	if o.Kind == portal.KindBackup && o.State == portal.StateSucceeded && o.CopyGone {
-		reason = strings.TrimSpace("The backup was made, and has been removed since. " + strings.TrimPrefix(reason, inYourList))
+		reason = portal.Sentences("The backup was made, and has been removed since.", reason.Without(portal.InYourList))
 	}
-	return strings.TrimSpace(reason + " " + o.Warning)
+	return portal.Sentences(reason, o.Warning).String()
 }
 
 // who says who asked for an operation. To clients, staff are "our team".
@@ -136,7 +133,7 @@ func unharmed(o portal.Operation) string {
 		return "Your machine and your other backups were not touched."
 	case o.Evicted && o.Timing == portal.TimingBefore:
 		return "Your machine was not changed. To make room, the oldest backup had been removed; the others are untouched."
-	case strings.Contains(o.Reason, "untouched"):
+	case strings.Contains(o.Reason.String(), "untouched"):
 		return "Your machine was not changed."
 	}
 	return "Your machine was not changed, and your other backups are untouched."
@@ -201,7 +198,7 @@ func (t teller) steps(o store.OperationView) []templates.Step {
 			if began[i].IsZero() {
 				began[i] = n.At
 			}
-			out[i].Sentence = n.Text
+			out[i].Sentence = n.Text.String()
 		}
 		if out[i].State != "waiting" && out[i].State != "skipped" {
 			out[i].Began = templates.At(began[i], t.now, t.loc)
@@ -233,7 +230,7 @@ func stepState(o portal.Operation, i, present int) string {
 func (t teller) log(o store.OperationView) []templates.LogLine {
 	var lines []templates.LogLine
 	for _, n := range o.Steps {
-		line := templates.LogLine{At: templates.At(n.At, t.now, t.loc), Text: n.Text}
+		line := templates.LogLine{At: templates.At(n.At, t.now, t.loc), Text: n.Text.String()}
 		line.At.Text = n.At.In(t.loc).Format("15:04:05")
 		switch n.What {
 		case "failed":

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"stowage/portal"
@@ -25,9 +24,9 @@ func (v *shown) schedule() templates.Schedule {
 			out.Later = append(out.Later, v.run(slot.Due))
 		}
 		out.Replaces = v.replaces()
-		out.Summary = s.Describe() + ", next " + portal.Near(next[0].Due, v.Now, v.loc)
+		out.Summary = s.Describe().String() + ", next " + portal.Near(next[0].Due, v.Now, v.loc).String()
 	} else if s.Enabled() {
-		out.Summary = s.Describe()
+		out.Summary = s.Describe().String()
 	}
 	return out
 }
@@ -117,13 +116,13 @@ func (v *shown) replaces() string {
 	e := v.coming()
 	switch {
 	case e.Skip:
-		return "It would be skipped: " + e.Reason + "."
+		return "It would be skipped: " + e.Reason.String() + "."
 	case e.Victim == nil:
 		return ""
 	case e.Timing == portal.TimingAfter:
-		return "Once it is good, " + v.NameCopy(e.Victim.Start(), e.Victim.Size) + " is removed."
+		return "Once it is good, " + v.NameCopy(e.Victim.Start(), e.Victim.Size).String() + " is removed."
 	}
-	return "It will replace " + v.NameCopy(e.Victim.Start(), e.Victim.Size) + "."
+	return "It will replace " + v.NameCopy(e.Victim.Start(), e.Victim.Size).String() + "."
 }
 
 // suggestion is the one tap for a service without a schedule: a time at which its host has little to do.
@@ -163,14 +162,14 @@ func (v *shown) ledger() templates.Ledger {
 // slot fills in what became of one slot.
 func (v *shown) slot(dot *templates.Dot, i int) {
 	s := v.Slots[i]
-	dot.State, dot.Reason, dot.Operation = string(s.State), sentence(s.Reason), s.Operation
+	dot.State, dot.Reason, dot.Operation = string(s.State), sentence(s.Reason.String()), s.Operation
 	switch {
 	case s.State == portal.SlotDue && s.WaitsFor != "":
-		dot.Reason = "Waits: " + s.WaitsFor + "."
+		dot.Reason = "Waits: " + s.WaitsFor.String() + "."
 	case s.State == portal.SlotDue:
 		dot.Reason = "Waits for its turn."
 	case s.State == portal.SlotDone:
-		dot.Reason = sentence(strings.TrimPrefix(s.Reason, inYourList)) // whether it still is, the list says
+		dot.Reason = sentence(s.Reason.Without(portal.InYourList).String()) // whether it still is, the list says
 	}
 	dot.Evidence = "Due " + v.clock(s.DueAt, s.DueAt)
 	if !s.Began.IsZero() {
@@ -189,13 +188,13 @@ func (v *shown) slot(dot *templates.Dot, i int) {
 	switch s.State {
 	case portal.SlotDue:
 		if s.RunAfter.After(v.Now) {
-			dot.NextTry = "Tried " + portal.Near(s.RunAfter, v.Now, v.loc) + ", until " + v.clock(s.StartBy, s.DueAt) + "."
+			dot.NextTry = "Tried " + portal.Near(s.RunAfter, v.Now, v.loc).String() + ", until " + v.clock(s.StartBy, s.DueAt) + "."
 		} else {
 			dot.NextTry = "It may start until " + v.clock(s.StartBy, s.DueAt) + "."
 		}
 	case portal.SlotFailed, portal.SlotMissed, portal.SlotSkipped:
 		if next := v.nextRuns(1); len(next) > 0 && i == len(v.Slots)-1 {
-			dot.NextTry = "The next run is " + portal.Near(next[0].Due, v.Now, v.loc) + "."
+			dot.NextTry = "The next run is " + portal.Near(next[0].Due, v.Now, v.loc).String() + "."
 		}
 	}
 }

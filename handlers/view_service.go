@@ -56,7 +56,7 @@ func (v *shown) status() templates.Status {
 	case op != nil:
 		return templates.Status{State: "busy", Text: "Busy", Detail: "Backing up since " + v.since(op.StartedAt)}
 	case v.Service.Lock != "":
-		return templates.Status{State: "busy", Text: "Busy", Detail: sinceOf(portal.LockWords(v.Service.Lock), v.Service.LockSince, v.Now, v.loc)}
+		return templates.Status{State: "busy", Text: "Busy", Detail: sinceOf(portal.LockWords(v.Service.Lock).String(), v.Service.LockSince, v.Now, v.loc)}
 	case v.Service.State == portal.ServiceSuspended:
 		return templates.Status{State: "suspended", Text: "Suspended"}
 	case v.Service.State != portal.ServiceActive:
@@ -108,11 +108,11 @@ func (v *shown) notices() []templates.Notice {
 		list = append(list, templates.NoticePaused(strings.TrimSuffix(p.Reason, "."), v.at(p.EndsAt).Text))
 	}
 	if v.Service.Lock != "" && v.exclusive() == nil && v.unreachable().IsZero() {
-		list = append(list, templates.NoticeLocked(portal.LockWords(v.Service.Lock), v.since(v.Service.LockSince)))
+		list = append(list, templates.NoticeLocked(portal.LockWords(v.Service.Lock).String(), v.since(v.Service.LockSince)))
 	}
 	if v.Service.QuotaIn(v.Product) == 0 && v.counter.ReadOnly {
 		_, text := portal.QuotaZero(v.copies)
-		list = append(list, templates.Notice{Kind: "quota", Tone: templates.ToneInfo, Sentence: text})
+		list = append(list, templates.Notice{Kind: "quota", Tone: templates.ToneInfo, Sentence: text.String()})
 	}
 	return list
 }
@@ -157,7 +157,7 @@ func (v *shown) protection() templates.Protection {
 		in.Next = next[0].Due
 	}
 	p := portal.ProtectionOf(in)
-	return templates.Protection{Sentence: p.Sentence, Tone: map[portal.Level]templates.Tone{
+	return templates.Protection{Sentence: p.Sentence.String(), Tone: map[portal.Level]templates.Tone{
 		portal.LevelOK: templates.ToneGood, portal.LevelWarn: templates.ToneWarn, portal.LevelBad: templates.ToneBad,
 	}[p.Level]}
 }
@@ -194,7 +194,7 @@ func (v *shown) servicePage(f templates.Frame) templates.ServicePage {
 		p.NextRun = v.run(next[0].Due)
 	}
 	if v.Schedule.Enabled() {
-		p.Schedule = v.Schedule.Describe()
+		p.Schedule = v.Schedule.Describe().String()
 	}
 	for i, line := range v.Recent {
 		if i < 5 {
@@ -251,5 +251,5 @@ func roughlyFor(d time.Duration) string {
 	if d >= 48*time.Hour {
 		d = d.Truncate(24 * time.Hour)
 	}
-	return portal.Duration(d)
+	return portal.Duration(d).String()
 }
