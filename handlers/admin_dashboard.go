@@ -84,7 +84,7 @@ func (d desk) needs(n store.Needs, warn int) []templates.Need {
 		{Title: "Machines gone or replaced", Why: "Nothing is sent to the host for them until somebody has looked.", Tone: templates.ToneBad, Count: n.Machines.Count, Items: d.services(n.Machines.First), More: "/admin/services?state=machine_gone"},
 		d.failed(n.Failed),
 		{Title: "Storages that lost many archives at once", Why: "Nothing on them is believed missing, and nothing is removed for room, until somebody confirms it.", Tone: templates.ToneBad, Count: n.Doubted.Count, Items: each(n.Doubted.First, func(v store.StorageLook) templates.NeedItem {
-			return templates.NeedItem{Title: storageName(v), Detail: v.Doubt, When: d.at(v.DoubtSince), Href: "/admin/servers/" + v.ServerUID}
+			return templates.NeedItem{Title: storageName(v), Detail: portal.Verbatim(v.Doubt), When: d.at(v.DoubtSince), Href: "/admin/servers/" + v.ServerUID}
 		})},
 		{Title: "Brakes", Why: "There were many more automatic removals than usual, so they stopped.", Tone: templates.ToneBad, Count: n.Braked.Count, Items: each(n.Braked.First, func(v store.StorageLook) templates.NeedItem {
 			return templates.NeedItem{Title: storageName(v), When: d.at(v.BrakeSince), Href: "/admin/servers/" + v.ServerUID}
@@ -153,7 +153,7 @@ func (d desk) failed(f store.Few[store.SlotLook]) templates.Need {
 	return templates.Need{
 		Title: "Failed and missed slots in 24 h", Why: "Scheduled backups that did not happen.", Tone: templates.ToneBad, Count: f.Count, More: "/admin/services?look=failed",
 		Items: each(f.First, func(v store.SlotLook) templates.NeedItem {
-			item := templates.NeedItem{Title: portal.Verbatim(v.Service), Detail: portal.Say("%s: %s, %s", v.Client, templates.SlotWord(v.State), v.Reason), When: d.at(v.Due), Href: "/admin/services/" + v.ServiceUID}
+			item := templates.NeedItem{Title: portal.Verbatim(v.Service), Detail: portal.Say("%s: %s, %s", v.Client, templates.SlotWord(string(v.State)), v.Reason), When: d.at(v.Due), Href: "/admin/services/" + v.ServiceUID}
 			if v.Operation != "" {
 				item.Href, item.Mark, item.Kind, item.State = "/admin/operations/"+v.Operation, v.Operation, v.Kind, v.OperationState
 			}

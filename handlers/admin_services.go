@@ -7,8 +7,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"stowage/store"
 	"stowage/portal"
+	"stowage/store"
 	"stowage/templates"
 )
 

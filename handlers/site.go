@@ -90,7 +90,7 @@ func (s *Site) frame(c echo.Context, title portal.Text, area string) templates.F
 	}
 	if s.web != nil {
 		for _, m := range s.web.Flashes(c) {
-			f.Flash = append(f.Flash, templates.Flash{Tone: templates.Tone(m.Tone), Sentence: m.Sentence})
+			f.Flash = append(f.Flash, templates.Flash{Tone: templates.Tone(m.Tone), Sentence: portal.Text(m.Sentence)})
 		}
 	}
 	return f
@@ -136,7 +136,7 @@ func show(c echo.Context, v templates.View) error { return web.Page(c, http.Stat
 
 // done says what was done and goes on to a page.
 func (s *Site) done(c echo.Context, sentence portal.Text, path string) error {
-	s.web.AddFlash(c, string(templates.ToneGood), sentence)
+	s.web.AddFlash(c, string(templates.ToneGood), string(sentence)) // the next page says it, in its language
 	return web.See(c, path)
 }
 

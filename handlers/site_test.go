@@ -228,7 +228,7 @@ func (s *site) addCopy(svc portal.Service, ago time.Duration, note string, chang
 }
 
 // fail makes a backup that ended badly.
-func (s *site) fail(svc portal.Service, reason string) portal.Operation {
+func (s *site) fail(svc portal.Service, reason portal.Text) portal.Operation {
 	s.t.Helper()
 	op := s.begin(svc, "")
 	b, err := s.db.Backup(s.t.Context(), op.BackupID)

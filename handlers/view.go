@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -183,4 +180,3 @@ func asRefusal(err error) (*portal.Error, bool) {
 	ok := errors.As(err, &refusal)
 	return refusal, ok
 }
-

@@ -209,7 +209,7 @@ func (w *world) slot(date string) store.Slot {
 func (w *world) wantSlot(date string, state portal.SlotStatus, reason string) {
 	w.t.Helper()
 	s := w.slot(date)
-	if s.State != state || !strings.Contains(s.Reason, reason) {
+	if s.State != state || !strings.Contains(s.Reason.String(), reason) {
 		w.t.Fatalf("slot %s is %q (%q), want %q with %q\n%s", date, s.State, s.Reason, state, reason, w.story())
 	}
 }

@@ -98,7 +98,7 @@ func (t *turn) progress() {
 	t.op.DoneBytes, t.op.TotalBytes, t.op.Rate = p.TransferredBytes, p.TotalBytes, p.ReadRate
 	t.op.WaitsFor = ""
 	if p.Waiting {
-		t.op.WaitsFor = "another backup runs on your host"
+		t.op.WaitsFor = portal.WaitNode
 	}
 }
 
@@ -236,11 +236,11 @@ func afterDump(t *turn) error {
 	b.EndedAt = t.now
 	t.changes.Backup, t.changes.NoteDue = &b, true
 	if b.Class != portal.ClassGood && b.Class != portal.ClassSuspect {
-		t.failure = b.Reason
+		t.failure = b.Reason.String()
 		t.op.BackupID = 0 // the torso keeps its row; the next attempt gets its own
 		return t.attemptFailed(b.Reason)
 	}
-	t.note("done", "The backup is made: "+portal.Bytes(b.Size)+".", b.Volid)
+	t.note("done", portal.Say("The backup is made: %s.", portal.Size(b.Size)), b.Volid)
 	t.op.Percent, t.op.DumpPlace = 100, ""
 	if t.op.Timing == portal.TimingAfter {
 		t.op.Step, t.op.RunAfter, t.op.Attempt = portal.StepEvict, t.now, 0
@@ -306,18 +306,18 @@ func (t *turn) succeed(b *portal.Backup) error {
 	if t.op.Scheduled() {
 		if s, err := t.e.db.Slot(t, t.op.ServiceID, t.op.ScheduleID, t.op.SlotDate); err == nil && b.StartedAt.Sub(s.DueAt) > portal.LateAfter {
 			slot = portal.SlotLate
-			t.changes.SlotReason = "began " + portal.Duration(b.StartedAt.Sub(s.DueAt)) + " late"
+			t.changes.SlotReason = portal.Say("began %s late", portal.Duration(b.StartedAt.Sub(s.DueAt)))
 		}
 	}
-	text := "The backup is in your list."
+	text := portal.InYourList
 	if b.Class == portal.ClassSuspect {
-		text = "The backup is in your list. " + b.Reason
+		text = portal.Sentences(text, b.Reason)
 	}
 	if t.changes.Follow == nil {
 		t.changes.Follow = t.clearUp()
 	}
 	if !t.hasOther(b.ID) {
-		t.tell("mail", "backup.first_good", text)
+		t.tell("backup.first_good", text)
 	}
 	return t.end(portal.StateSucceeded, text, b.Volid, slot)
 }
@@ -342,7 +342,7 @@ func dumpFailed(t *turn) error {
 }
 
 // attemptFailed counts a failed attempt: again after a pause, or the end.
-func (t *turn) attemptFailed(text string) error {
+func (t *turn) attemptFailed(text portal.Text) error {
 	if !t.op.CancelAt.IsZero() {
 		return t.cancelled()
 	}
@@ -353,20 +353,19 @@ func (t *turn) attemptFailed(text string) error {
 			others--
 		}
 	}
-	untouched := " You have no other backup yet."
-	if others == 1 {
-		untouched = " Your other backup is untouched."
-	} else if others > 1 {
-		untouched = fmt.Sprintf(" Your other %d backups are untouched.", others)
+	untouched := portal.Text("You have no other backup yet.")
+	if others > 0 {
+		untouched = portal.Count(others, "Your other backup is untouched.", "Your other %d backups are untouched.")
 	}
-	at, again := portal.NextAttempt(t.op.Attempt, t.op.Mode, t.op.StartedAt, t.now, t.op.StartBy)
-	if again && t.op.Manual && t.op.Attempt >= 2 {
-		again = false
+	at, more := portal.NextAttempt(t.op.Attempt, t.op.Mode, t.op.StartedAt, t.now, t.op.StartBy)
+	if t.op.Manual && t.op.Attempt >= 2 {
+		more = false
 	}
 	t.op.Reason = text
-	if !again {
-		return t.end(portal.StateFailed, text+untouched, t.failure, portal.SlotFailed)
+	if !more {
+		return t.end(portal.StateFailed, portal.Sentences(text, untouched), t.failure, portal.SlotFailed)
 	}
-	t.note("retry", text+" It is tried again.", t.failure)
-	return t.requeue(text+" It is tried again in "+portal.Duration(at.Sub(t.now))+".", t.failure, at.Sub(t.now), true)
+	t.note("retry", portal.Sentences(text, "It is tried again."), t.failure)
+	again := portal.Say("It is tried again in %s.", portal.Duration(at.Sub(t.now)))
+	return t.requeue(portal.Sentences(text, again), t.failure, at.Sub(t.now), true)
 }

@@ -90,7 +90,7 @@ func TestEvictHold(t *testing.T) {
 	sent := len(w.sim.Calls())
 	w.every("03:00")
 	w.until("11-21 03:00")
-	w.wantSlot("11-21", portal.SlotSkipped, portal.ReasonHold)
+	w.wantSlot("11-21", portal.SlotSkipped, portal.ReasonHold.String())
 	if got := len(w.sim.Calls()) - sent; got != 0 {
 		t.Errorf("%d changes sent", got)
 	}
@@ -111,7 +111,7 @@ func TestEvictAllProtected(t *testing.T) {
 	}
 	w.every("03:00")
 	w.until("11-21 03:00")
-	w.wantSlot("11-21", portal.SlotSkipped, portal.ReasonAllProtected)
+	w.wantSlot("11-21", portal.SlotSkipped, portal.ReasonAllProtected.String())
 	w.wantCopies(2, 2)
 	if n := w.told("mail", "backup.all_protected"); n != 1 {
 		t.Errorf("%d mails", n)

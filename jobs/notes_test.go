@@ -276,7 +276,7 @@ func TestProtectedOutside(t *testing.T) {
 	})
 	w.settle(4 * time.Hour)
 	got := w.operation(op.ID)
-	if got.State != portal.StateFailed || !strings.Contains(got.Reason, "protected") && !strings.Contains(got.Reason, "still there") {
+	if got.State != portal.StateFailed || !strings.Contains(got.Reason.String(), "protected") && !strings.Contains(got.Reason.String(), "still there") {
 		t.Errorf("%s: %q, staff %q", got.State, got.Reason, got.StaffReason)
 	}
 	w.wantCopies(2, 2)

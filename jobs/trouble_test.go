@@ -254,7 +254,7 @@ func TestStorageOffline(t *testing.T) {
 					t.Error("staff weren't told of the doubt")
 				}
 			}
-			if op.WaitsFor != want || !strings.Contains(op.StaffReason, staff) || op.Attempt != 0 {
+			if op.WaitsFor.String() != want || !strings.Contains(op.StaffReason, staff) || op.Attempt != 0 {
 				t.Errorf("waits for %q, staff %q", op.WaitsFor, op.StaffReason)
 			}
 			if n := w.told("mail", "backup.vanished"); n != 0 {
@@ -276,7 +276,7 @@ func TestStorageOfflineByHand(t *testing.T) {
 	op := w.backupNow("", "")
 	w.run(30 * time.Second)
 	got := w.operation(op.ID)
-	if got.State != portal.StateFailed || !strings.HasPrefix(got.Reason, "The backup storage is offline.") || !strings.Contains(got.StaffReason, "vault") {
+	if got.State != portal.StateFailed || !strings.HasPrefix(got.Reason.String(), "The backup storage is offline.") || !strings.Contains(got.StaffReason, "vault") {
 		t.Errorf("%s: %q, staff %q", got.State, got.Reason, got.StaffReason)
 	}
 	if len(w.sim.Calls()) != 0 {
@@ -528,7 +528,7 @@ func TestCertificateChanged(t *testing.T) {
 			t.Errorf("staff were told %d times", n)
 		}
 		findings, err := engine.Check(ctx, s)
-		if err != nil || len(findings) != 1 || findings[0].Level != "error" || !strings.Contains(findings[0].Text, "certificate") {
+		if err != nil || len(findings) != 1 || findings[0].Level != "error" || !strings.Contains(findings[0].Text.String(), "certificate") {
 			t.Errorf("check: %+v, %v", findings, err)
 		}
 	}
@@ -709,7 +709,7 @@ func TestPreviousStillRunning(t *testing.T) {
 		t.Fatalf("the second night: %+v\n%s", ops, w.story())
 	}
 	w.coarsely("11-22 08:30")
-	w.wantSlot("11-22", portal.SlotMissed, portal.ReasonPreviousRunning)
+	w.wantSlot("11-22", portal.SlotMissed, portal.ReasonPreviousRunning.String())
 	if n := w.told("mail", "backup.missed"); n != 1 {
 		t.Errorf("%d mails", n)
 	}
@@ -758,7 +758,7 @@ func TestLockUnknown(t *testing.T) {
 				w.clock.set(w.clock.Now().Add(time.Second))
 			}
 			got := w.operation(op.ID)
-			if got.State != portal.StateFailed || got.EndedAt.Sub(began) > 5*time.Second || !strings.HasPrefix(got.Reason, "Your machine is busy: its host says") {
+			if got.State != portal.StateFailed || got.EndedAt.Sub(began) > 5*time.Second || !strings.HasPrefix(got.Reason.String(), "Your machine is busy: its host says") {
 				t.Errorf("%s: %q", got.State, got.Reason)
 			}
 			if !strings.Contains(got.StaffReason, lock) {
@@ -792,13 +792,13 @@ func TestLockLate(t *testing.T) {
 			if manual {
 				op := w.backupNow("", "")
 				w.run(3 * time.Minute)
-				if got := w.operation(op.ID); got.State != portal.StateFailed || !strings.Contains(got.Reason, "snapshot in progress") || got.Attempt != 0 {
+				if got := w.operation(op.ID); got.State != portal.StateFailed || !strings.Contains(got.Reason.String(), "snapshot in progress") || got.Attempt != 0 {
 					t.Errorf("%s after %d attempts: %q\n%s", got.State, got.Attempt, got.Reason, w.story())
 				}
 			} else {
 				w.every("03:00")
 				w.until("11-21 02:30")
-				if op := w.last(); op.State != portal.StateQueued || op.Attempt != 0 || !strings.Contains(op.WaitsFor, "snapshot in progress") {
+				if op := w.last(); op.State != portal.StateQueued || op.Attempt != 0 || !strings.Contains(op.WaitsFor.String(), "snapshot in progress") {
 					t.Errorf("%s after %d attempts, waits for %q\n%s", op.State, op.Attempt, op.WaitsFor, w.story())
 				}
 				w.must(w.sim.Unlock(100))

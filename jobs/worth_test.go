@@ -26,12 +26,12 @@ func TestSuspect(t *testing.T) {
 	w.used(20 << 20)
 	op := w.backupNow("", "")
 	w.settle(time.Hour)
-	if got := w.operation(op.ID); got.State != portal.StateSucceeded || !strings.Contains(got.Reason, "Much smaller than the last one") {
+	if got := w.operation(op.ID); got.State != portal.StateSucceeded || !strings.Contains(got.Reason.String(), "Much smaller than the last one") {
 		t.Errorf("%s: %q", got.State, got.Reason)
 	}
 	w.wantCopies(2, 2)
 	small := w.complete()[0]
-	if small.Class != portal.ClassSuspect || !strings.HasPrefix(small.Reason, "Much smaller than the last one") {
+	if small.Class != portal.ClassSuspect || !strings.HasPrefix(small.Reason.String(), "Much smaller than the last one") {
 		t.Fatalf("%s: %q", small.Class, small.Reason)
 	}
 	if n := portal.Newest(portal.CopiesOf(w.copies())); n == nil || n.UID != good.UID {

@@ -26,7 +26,7 @@ type Backup struct {
 	VMID         int
 	Class        Class
 	ClassBefore  Class // what a missing one was
-	Reason       string
+	Reason       Text
 	Origin       Origin
 	Mode         string
 	StartedAt    time.Time // our own start; copies are ordered by it

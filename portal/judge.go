@@ -24,7 +24,7 @@ const emptyArchive = 4096
 
 // Judge tells what a backup is worth, and why. The reason may be shown to the client; it is "" only for a good
 // one without warnings.
-func Judge(r BackupResult) (Class, string) {
+func Judge(r BackupResult) (Class, Text) {
 	switch {
 	case !r.TaskOK:
 		return ClassFailed, "Your host ended the backup with an error."
@@ -37,13 +37,13 @@ func Judge(r BackupResult) (Class, string) {
 	case r.LogTotal <= 0:
 		return ClassPartial, "Your host's log does not show that every disk is in the backup."
 	case r.LogTotal != r.DisksTotal:
-		return ClassPartial, fmt.Sprintf("The backup covers %s of disks, but the machine has %s.", Bytes(r.LogTotal), Bytes(r.DisksTotal))
+		return ClassPartial, Say("The backup covers %s of disks, but the machine has %s.", Size(r.LogTotal), Size(r.DisksTotal))
 	case r.VerifyFailed:
 		return ClassSuspect, "The backup was made, but its check failed."
 	case r.Size < (r.PreviousComplete+9)/10:
-		return ClassSuspect, fmt.Sprintf("Much smaller than the last one: %s instead of %s.", Bytes(r.Size), Bytes(r.PreviousComplete))
+		return ClassSuspect, Say("Much smaller than the last one: %s instead of %s.", Size(r.Size), Size(r.PreviousComplete))
 	case r.Warnings > 0:
-		return ClassGood, fmt.Sprintf("Complete, with %s from your host.", Plural(r.Warnings, "warning", "warnings"))
+		return ClassGood, Count(r.Warnings, "Complete, with 1 warning from your host.", "Complete, with %d warnings from your host.")
 	default:
 		return ClassGood, ""
 	}

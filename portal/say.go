@@ -3,7 +3,7 @@ package portal
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,7 +14,9 @@ import (
 // the English wording in the manner of fmt, so that a Text reads well in logs and commands without any catalogue.
 // The zero Text says nothing.
 //
-// What came from people or from Proxmox is never a key: it is passed as an argument, or made a Text by Verbatim.
+// What came from people or from Proxmox is never a key: it is passed as an argument, or made a Text by Verbatim. Two
+// Texts are equal where they say the same of the same. Texts are never put together with +, which would join how they
+// are written down: Say takes Texts as arguments, and Sentences puts sentences after each other.
 type Text string
 
 // mark begins a Text that has arguments. No key and no cleaned input begins with a control character.
@@ -26,6 +28,9 @@ type When struct {
 	At     time.Time // its location is the zone in which it is said
 	Layout string
 }
+
+// Text is the instant alone.
+func (w When) Text() Text { return Say("%s", w) }
 
 // Number is a quantity that may be large: it is written with the language's grouping, "4,210", as the n of Count is.
 // Plain integers have none.
@@ -50,9 +55,10 @@ type arg struct {
 	Int    *int64  `json:"i,omitempty"`
 	Number *int64  `json:"n,omitempty"`
 	Size   *int64  `json:"b,omitempty"`
-	Inner  *string `json:"t,omitempty"` // a Text as it is written down
-	Unix   *int64  `json:"u,omitempty"` // with Zone and Layout
+	Inner  *body   `json:"t,omitempty"` // another Text
+	Unix   *int64  `json:"u,omitempty"` // with Zone (or Offset, in seconds, where the zone has no name) and Layout
 	Zone   string  `json:"z,omitempty"`
+	Offset int     `json:"f,omitempty"`
 	Layout string  `json:"l,omitempty"`
 }
 
@@ -82,65 +88,126 @@ func Verbatim(words string) Text {
 
 // Sentences puts sentences after each other, leaving out those that say nothing.
 func Sentences(texts ...Text) Text {
-	var said []any
+	var said []Text
 	for _, t := range texts {
 		if t != "" {
-			said = append(said, t)
+			said = append(said, t.sentences()...)
 		}
 	}
-	switch len(said) {
+	return join(" ", said)
+}
+
+// sentences takes apart what Sentences has put together.
+func (t Text) sentences() []Text {
+	key, _, args := t.Parts()
+	if len(args) < 2 || key != row(" ", len(args)) {
+		return []Text{t}
+	}
+	out := make([]Text, len(args))
+	for i, a := range args {
+		inner, ok := a.(Text)
+		if !ok {
+			return []Text{t}
+		}
+		out[i] = inner
+	}
+	return out
+}
+
+// Without gives what Sentences has put together without one of the sentences. Of plain words, as older versions kept
+// them, it leaves out the beginning.
+func (t Text) Without(sentence Text) Text {
+	if !strings.HasPrefix(string(t), mark) {
+		return Text(strings.TrimSpace(strings.TrimPrefix(string(t), string(sentence))))
+	}
+	return Sentences(slices.DeleteFunc(t.sentences(), func(s Text) bool { return s == sentence })...)
+}
+
+// join puts words after each other with a sign between them that every language has: ", ", "; ".
+func join(sign string, texts []Text) Text {
+	switch len(texts) {
 	case 0:
 		return ""
 	case 1:
-		return said[0].(Text)
+		return texts[0]
 	}
-	return pack(body{Key: strings.TrimSuffix(strings.Repeat("%s ", len(said)), " "), Args: wrap(said)})
+	args := make([]any, len(texts))
+	for i, t := range texts {
+		args[i] = t
+	}
+	return pack(body{Key: row(sign, len(texts)), Args: wrap(args)})
 }
+
+// row is the key of n words with a sign between them.
+func row(sign string, n int) string { return strings.TrimSuffix(strings.Repeat("%s"+sign, n), sign) }
 
 // Parts takes a Text apart for a language to say: its key, the English wording for one ("" unless it counts), and
 // its arguments as they were given to Say. A Text without arguments is its own key.
 func (t Text) Parts() (key, one string, args []any) {
-	packed, ok := strings.CutPrefix(string(t), mark)
-	if !ok {
-		return string(t), "", nil
-	}
-	var b body
-	if err := json.Unmarshal([]byte(packed), &b); err != nil {
-		return "", "", nil
-	}
+	b := t.body()
 	for _, a := range b.Args {
 		args = append(args, a.open())
 	}
 	return b.Key, b.One, args
 }
 
-// String says the words in English.
+// body reads how a Text is written down. What can't be read says nothing.
+func (t Text) body() (b body) {
+	packed, ok := strings.CutPrefix(string(t), mark)
+	if !ok {
+		return body{Key: string(t)}
+	}
+	if err := json.Unmarshal([]byte(packed), &b); err != nil {
+		return body{}
+	}
+	return b
+}
+
+// String says the words in English, without any catalogue.
 func (t Text) String() string {
 	key, one, args := t.Parts()
-	if len(args) == 0 {
-		return key
-	}
-	if n, ok := args[0].(int); ok && one != "" && n == 1 {
+	if n, ok := first(args).(int); ok && one != "" && n == 1 {
 		key = one
 	}
 	for i, a := range args {
 		switch a := a.(type) {
 		case When:
-			args[i] = a.At.Format(a.Layout)
+			args[i] = a.At.Format(Wording(a.Layout))
 		case Size:
 			args[i] = Bytes(int64(a))
 		}
 	}
-	return Fill(key, one != "", args)
+	return Fill(Wording(key), args)
 }
 
-// MarshalText says the words in English, for logs and for programs.
+func first(args []any) any {
+	if len(args) == 0 {
+		return nil
+	}
+	return args[0]
+}
+
+// MarshalText says the words in English, for logs and for programs. Into the database a Text goes as the string that
+// it is.
 func (t Text) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// Fill puts args into a wording. Where the wording belongs to a count and doesn't name the number ("1 backup of
-// %s"), the number is left out of args.
-func Fill(wording string, counts bool, args []any) string {
-	if counts && !numbered.MatchString(wording) {
+// Wording gives the English wording of a key. A key that would mean two things has its context in brackets at its
+// end, which nobody is told: "Open [state]".
+func Wording(key string) string {
+	if !strings.HasSuffix(key, "]") {
+		return key
+	}
+	if i := strings.LastIndex(key, " ["); i > 0 {
+		return key[:i]
+	}
+	return key
+}
+
+// Fill puts args into a wording in the manner of fmt. Without args the wording is taken as it stands. One that has a
+// place less than there are args belongs to a count and doesn't name the number, which is then left out: "1 backup of
+// %s". A wording that numbers its places ("%[2]s") is taken at its word.
+func Fill(wording string, args []any) string {
+	if len(args) > 0 && !strings.Contains(wording, "%[") && Places(wording) == len(args)-1 {
 		args = args[1:]
 	}
 	if len(args) == 0 {
@@ -149,7 +216,18 @@ func Fill(wording string, counts bool, args []any) string {
 	return fmt.Sprintf(wording, args...)
 }
 
-var numbered = regexp.MustCompile(`%(\[1\])?d`)
+// Places counts the places for arguments in a wording that does not number them. "%%" is none.
+func Places(wording string) (n int) {
+	for i := 0; i < len(wording); i++ {
+		if wording[i] != '%' {
+			continue
+		}
+		if i++; i < len(wording) && wording[i] != '%' {
+			n++
+		}
+	}
+	return n
+}
 
 func pack(b body) Text {
 	raw, err := json.Marshal(b)
@@ -175,11 +253,15 @@ func wrap(args []any) []arg {
 			n := int64(a)
 			out[i].Size = &n
 		case Text:
-			inner := string(a)
+			inner := a.body()
 			out[i].Inner = &inner
 		case When:
 			n := a.At.Unix()
 			out[i] = arg{Unix: &n, Zone: a.At.Location().String(), Layout: a.Layout}
+			if _, err := Zone(out[i].Zone); err != nil {
+				out[i].Zone = ""
+				_, out[i].Offset = a.At.Zone()
+			}
 		default:
 			s := fmt.Sprint(a)
 			out[i].Text = &s
@@ -197,11 +279,16 @@ func (a arg) open() any {
 	case a.Size != nil:
 		return Size(*a.Size)
 	case a.Inner != nil:
-		return Text(*a.Inner)
+		if len(a.Inner.Args) == 0 {
+			return Text(a.Inner.Key)
+		}
+		return pack(*a.Inner)
 	case a.Unix != nil:
 		at := time.Unix(*a.Unix, 0).UTC()
 		if zone, err := Zone(a.Zone); err == nil {
 			at = at.In(zone)
+		} else if a.Offset != 0 {
+			at = at.In(time.FixedZone("", a.Offset))
 		}
 		return When{At: at, Layout: a.Layout}
 	case a.Text != nil:

@@ -68,3 +68,11 @@ type Pause struct {
 	StartsAt time.Time
 	EndsAt   time.Time
 }
+
+// Word says the state in the middle of a sentence.
+func (s ServiceState) Word() Text {
+	return map[ServiceState]Text{
+		ServiceActive: "active [service]", ServiceSuspended: "suspended [service]", ServiceTerminating: "terminating [service]",
+		ServiceTerminated: "terminated [service]", ServiceMachineGone: "machine_gone [service]", ServiceMachineReplaced: "machine_replaced [service]",
+	}[s]
+}

@@ -206,7 +206,7 @@ type Dot struct {
 	Date      string      // 2026-11-19
 	Day       portal.When // "Thu 19 Nov"
 	State     string      // done, late, skipped, failed, missed, running, due, none
-	Reason    portal.Text // "The storage was full."
+	Reason    portal.Text // "The storage was full.", or a clause that becomes a sentence
 	Evidence  portal.Text // "Began 03:00, ended 03:06, 41 GiB"
 	NextTry   portal.Text // "Tried again today 03:00"
 	Operation string      // uid, "" leaves the link out

@@ -69,8 +69,8 @@ func zoneSentence(ctx context.Context) string {
 	return say(ctx, "Your browser is in %s, where it is %s now; in %s it is %s.", "{here}", "{here-time}", "{zone}", "{zone-time}")
 }
 
-// roleWord names what a login may do.
-func roleWord(role string) portal.Text {
+// RoleWord names what a login may do.
+func RoleWord(role string) portal.Text {
 	switch role {
 	case "owner":
 		return "owner"

@@ -149,7 +149,8 @@ func dotClass(state string) string {
 	return "dot-none"
 }
 
-func dotWord(state string) portal.Text {
+// SlotWord says what became of a slot, in the middle of a line.
+func SlotWord(state string) portal.Text {
 	switch state {
 	case "none":
 		return "no backup planned"

@@ -199,7 +199,7 @@ func stepWord(state string) portal.Text {
 	case "waiting":
 		return "to come"
 	}
-	return dotWord(state)
+	return SlotWord(state)
 }
 
 func logClass(t Tone) string {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/a-h/templ"
 
@@ -42,6 +44,20 @@ func joined(ctx context.Context, sep string, texts ...portal.Text) string {
 		}
 	}
 	return strings.Join(said, sep)
+}
+
+// sentence says a clause as a sentence: "no free turn on the host in time" becomes "No free turn on the host in time."
+func sentence(ctx context.Context, t portal.Text) string {
+	s := strings.TrimSpace(say(ctx, t))
+	if s == "" {
+		return ""
+	}
+	first, size := utf8.DecodeRuneInString(s)
+	s = string(unicode.ToUpper(first)) + s[size:]
+	if !strings.ContainsAny(s[len(s)-1:], ".!?") {
+		s += "."
+	}
+	return s
 }
 
 // Listed puts texts after each other with commas, leaving out those that say nothing.

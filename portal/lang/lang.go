@@ -154,7 +154,7 @@ func (w *Words) put(wording, one string, args []any) string {
 			filled[i] = a
 		}
 	}
-	return portal.Fill(found, counts, filled)
+	return portal.Fill(found, filled)
 }
 
 // find gives the wording of a key in the language, or the key itself.
