@@ -85,6 +85,23 @@ func (s *Site) changeZone(c echo.Context) error {
 	return s.done(c, portal.Say("Saved. Times are shown in %s; schedules keep their own zone.", form["zone"]), "/account")
 }
 
+// changeLanguage sets the language in which a login reads.
+func (s *Site) changeLanguage(c echo.Context) error {
+	l := login(c)
+	form, err := web.ReadForm(c, "language")
+	if err == nil {
+		err = s.db.SetLanguage(c.Request().Context(), l.Actor(), l, form["language"])
+	}
+	if err != nil {
+		return web.Again(err, func(refusal *portal.Error) (web.Component, error) {
+			v := s.accountPage(c)
+			v.LanguageWrong, v.Refusal = refusal.Sentence, refused(refusal, nil)
+			return v.View(), nil
+		})
+	}
+	return s.done(c, "Saved. From now on the portal speaks English with you.", "/account")
+}
+
 // signOutEverywhere ends all sessions of a login, this one included.
 func (s *Site) signOutEverywhere(c echo.Context) error {
 	l := login(c)

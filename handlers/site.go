@@ -90,7 +90,7 @@ func (s *Site) frame(c echo.Context, title portal.Text, area string) templates.F
 	}
 	if s.web != nil {
 		for _, m := range s.web.Flashes(c) {
-			f.Flash = append(f.Flash, templates.Flash{Tone: templates.Tone(m.Tone), Sentence: portal.Text(m.Sentence)})
+			f.Flash = append(f.Flash, templates.Flash{Tone: templates.Tone(m.Tone), Sentence: m.Sentence})
 		}
 	}
 	return f
@@ -134,9 +134,9 @@ func zone(l portal.Login) *time.Location {
 // show answers with a page.
 func show(c echo.Context, v templates.View) error { return web.Page(c, http.StatusOK, v.View()) }
 
-// done says what was done and goes on to a page.
+// done says what was done and goes on to a page, which says it in its own language.
 func (s *Site) done(c echo.Context, sentence portal.Text, path string) error {
-	s.web.AddFlash(c, string(templates.ToneGood), string(sentence)) // the next page says it, in its language
+	s.web.AddFlash(c, string(templates.ToneGood), sentence)
 	return web.See(c, path)
 }
 
