@@ -89,6 +89,9 @@ func (s *Site) changeZone(c echo.Context) error {
 func (s *Site) changeLanguage(c echo.Context) error {
 	l := login(c)
 	form, err := web.ReadForm(c, "language")
+	if err == nil && !form.Has("language") {
+		err = portal.Invalid("language", "Choose a language.")
+	}
 	if err == nil {
 		err = s.db.SetLanguage(c.Request().Context(), l.Actor(), l, form["language"])
 	}
