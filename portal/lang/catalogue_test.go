@@ -18,7 +18,7 @@ import (
 	"stowage/portal/lang"
 )
 
-var update = flag.Bool("update", false, "write en.json anew, and drop from the other catalogues what nothing says any more")
+var update = flag.Bool("update", false, "write en.json anew, and tidy the other catalogues: sorted, without what nothing says any more")
 
 // entry is a message as a catalogue holds it.
 type entry struct {
@@ -168,11 +168,27 @@ func places(wording string, all int, counts bool) []byte {
 	return out
 }
 
+// load reads a catalogue. Under -update it reads each message by its line, so that one that a merge has left with
+// conflicts is mended by the update.
 func load(t *testing.T, tag string) (entries []entry) {
 	t.Helper()
 	raw, err := os.ReadFile(tag + ".json")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if *update {
+		for line := range strings.Lines(string(raw)) {
+			line = strings.TrimSuffix(strings.TrimSpace(line), ",")
+			if !strings.HasPrefix(line, "{") {
+				continue
+			}
+			var e entry
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				t.Fatalf("%s.json: %v in %s", tag, err, line)
+			}
+			entries = append(entries, e)
+		}
+		return entries
 	}
 	if err := json.Unmarshal(raw, &entries); err != nil {
 		t.Fatalf("%s.json: %v", tag, err)

@@ -27,6 +27,7 @@ type source struct {
 	roles map[string][]role // of functions, by their full names: which of their parameters are keys
 
 	messages map[string]message // by key
+	used     map[string]bool    // functions that were allowed something
 	wrong    []string
 }
 
@@ -76,12 +77,9 @@ var rawAllowed = map[string]string{
 	"(*stowage/jobs.turn).tell":        "the outbox: its reader has a language",
 	"(*stowage/web.Server).AddFlash":   "the session: the next page says it in its language",
 	"(*stowage/web.Server).Flashes":    "the session: the next page says it in its language",
-	"stowage/portal/lang.load":         "the catalogues' own keys",
-	"(*stowage/portal/lang.Words).Say": "says it",
 	"stowage/templates.say":            "hands a key on",
 	"stowage/templates.count":          "hands a key on",
 	"(*stowage/portal/lang.Words).put": "hands a key on",
-	"(stowage/portal.Text).String":     "says it",
 }
 
 // computedAllowed are the functions whose keys are not literals, each with its reason.
@@ -101,7 +99,7 @@ var unfinished = []string{"stowage/handlers", "stowage/templates"}
 // read reads the product's source. It takes types of imports from the compiler's own cache.
 func read(t *testing.T) *source {
 	t.Helper()
-	s := &source{fset: token.NewFileSet(), roles: map[string][]role{}, messages: map[string]message{}}
+	s := &source{fset: token.NewFileSet(), roles: map[string][]role{}, messages: map[string]message{}, used: map[string]bool{}}
 	for name, roles := range seeds {
 		s.roles[name] = slices.Clone(roles)
 	}
@@ -148,7 +146,19 @@ func read(t *testing.T) *source {
 	for _, r := range s.rooms {
 		s.gather(r)
 	}
+	for _, list := range []map[string]string{rawAllowed, computedAllowed} {
+		for name := range list {
+			if !s.used[name] && !slices.ContainsFunc(unfinished, func(room string) bool { return strings.HasPrefix(name, room) }) {
+				s.wrong = append(s.wrong, name+" is allowed what it does not do")
+			}
+		}
+	}
 	return s
+}
+
+func (s *source) allowed(list map[string]string, name string) bool {
+	s.used[name] = s.used[name] || list[name] != ""
+	return list[name] != ""
 }
 
 type listed struct {
@@ -329,7 +339,7 @@ func (s *source) gather(r *room) {
 				if !v.spread {
 					s.fits(r, n, key, one, v)
 				}
-			case r.parameter(in, v.key) >= 0, computedAllowed[name] != "":
+			case r.parameter(in, v.key) >= 0, s.allowed(computedAllowed, name):
 			default:
 				s.complain(n, "a key is not a literal: it can't be translated")
 			}
@@ -364,7 +374,7 @@ func (s *source) raw(r *room, name string, e ast.Expr) {
 		if r.info.Types[e.Fun].IsType() && len(e.Args) == 1 {
 			to, from := r.info.TypeOf(e), r.info.TypeOf(e.Args[0])
 			basic, ok := to.Underlying().(*types.Basic)
-			if is(to, "Text") != is(from, "Text") && ok && basic.Kind() == types.String && r.info.Types[e.Args[0]].Value == nil && rawAllowed[name] == "" {
+			if is(to, "Text") != is(from, "Text") && ok && basic.Kind() == types.String && r.info.Types[e.Args[0]].Value == nil && !s.allowed(rawAllowed, name) {
 				s.complain(e, "a Text is converted in "+name+": Verbatim makes one of data, and languages say one")
 			}
 			return
@@ -373,10 +383,10 @@ func (s *source) raw(r *room, name string, e ast.Expr) {
 		if silent && callee == "(stowage/portal.Text).String" {
 			s.complain(e, "a Text is said in English: say it in the language of whoever reads it")
 		}
-		if silent && strings.HasPrefix(callee, "fmt.") {
+		if silent && (strings.HasPrefix(callee, "fmt.") || strings.HasPrefix(callee, "github.com/a-h/templ.")) {
 			for _, a := range e.Args {
 				if is(r.info.TypeOf(a), "Text") {
-					s.complain(a, "fmt says a Text in English")
+					s.complain(a, callee+" says a Text in English: say it in the language of whoever reads it")
 				}
 			}
 		}
