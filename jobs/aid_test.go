@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"stowage/portal"
 	"stowage/portal/lang"
@@ -42,7 +43,7 @@ func scene(t *testing.T, o worldOptions) *world {
 			for _, kept := range w.column(q) {
 				for _, l := range lang.Languages() {
 					text := lang.For(l.Tag).Say(portal.Text(kept))
-					if hit := internalWords.FindString(text); hit != "" || strings.ContainsAny(text, "\x01{}") {
+					if hit := internalWords.FindString(text); hit != "" || strings.ContainsFunc(text, unicode.IsControl) {
 						t.Errorf("a customer reads %q: %s", hit, text)
 					}
 				}
