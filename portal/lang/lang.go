@@ -82,8 +82,15 @@ func For(tag string) *Words {
 	return spoken[English]()
 }
 
+// acceptLimit is how much of an Accept-Language header is read: browsers send less, and reading it costs.
+const acceptLimit = 200
+
 // Match gives the tag of the language that fits an Accept-Language header best.
 func Match(accept string) string {
+	if len(accept) > acceptLimit {
+		accept = accept[:acceptLimit]
+		accept = accept[:max(strings.LastIndexByte(accept, ','), 0)]
+	}
 	tag, _ := language.MatchStrings(matcher, accept)
 	base, _ := tag.Base()
 	return base.String()

@@ -2,6 +2,7 @@ package lang_test
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -46,7 +47,8 @@ func TestSay(t *testing.T) {
 	if got := lang.For(lang.Pseudo).T("Back up %s now", "h100"); got != "⟦Báçķ üp h100 ñöw"+"····⟧" {
 		t.Errorf("pseudo: %q", got)
 	}
-	for tag, want := range map[string]string{"de-AT,de;q=0.9,en;q=0.8": "de", "fr": "en", "": "en", "nonsense;;": "en"} {
+	for tag, want := range map[string]string{"de-AT,de;q=0.9,en;q=0.8": "de", "fr": "en", "": "en", "nonsense;;": "en",
+		"de" + strings.Repeat(",fr-x-"+strings.Repeat("a", 8), 2000): "de", strings.Repeat("x", 30000): "en"} {
 		if got := lang.Match(tag); got != want {
 			t.Errorf("Match(%q) = %q, want %q", tag, got, want)
 		}
