@@ -114,7 +114,7 @@ func (db *DB) VerifyAudit(ctx context.Context) (broken int64, err error) {
 // FindAuditBreak walks the whole chain and looks whether it ends where it should. It gives nil when all is as it was
 // written.
 func (db *DB) FindAuditBreak(ctx context.Context) (found *AuditBreak, err error) {
-	err = db.lookAt(ctx, func(q querier) error {
+	err = db.view(ctx, "verify audit", func(q querier) error {
 		before, last := "", int64(0)
 		for {
 			entries, err := collect(ctx, q, scanEntry, `SELECT `+entryColumns+` FROM audit WHERE id > $1 ORDER BY id LIMIT 1000`, last)
@@ -131,10 +131,7 @@ func (db *DB) FindAuditBreak(ctx context.Context) (found *AuditBreak, err error)
 			last, before = entries[len(entries)-1].ID, entries[len(entries)-1].Hash
 		}
 	})
-	if err != nil {
-		return nil, fmt.Errorf("store: verify audit: %w", err)
-	}
-	return found, nil
+	return found, err
 }
 
 // breakIn looks for a break in rows that follow the one with the id last and the hash before.
@@ -176,14 +173,4 @@ func (db *DB) breakAtEnd(ctx context.Context, q querier, last int64, hash string
 		return &AuditBreak{last, "the log was written anew"}, nil
 	}
 	return nil, nil
-}
-
-// lookAt runs fn on one state of the database, whatever is written meanwhile.
-func (db *DB) lookAt(ctx context.Context, fn func(querier) error) error {
-	t, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = t.Rollback() }() // only read
-	return fn(t)
 }

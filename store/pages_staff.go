@@ -375,7 +375,7 @@ func (db *DB) AuditLines(ctx context.Context, f AuditFilter, p Page) (lines []Au
 // AuditTail checks the chain of the newest n rows and that it ends where it should. It gives how many were checked
 // and the id of the first row that does not fit, 0 when all do.
 func (db *DB) AuditTail(ctx context.Context, n int) (checked int, broken int64, err error) {
-	err = db.lookAt(ctx, func(q querier) error {
+	err = db.view(ctx, "audit tail", func(q querier) error {
 		rows, err := collect(ctx, q, scanEntry, `SELECT `+entryColumns+` FROM audit ORDER BY id DESC LIMIT $1`, n+1)
 		if err != nil {
 			return err
@@ -398,7 +398,7 @@ func (db *DB) AuditTail(ctx context.Context, n int) (checked int, broken int64, 
 		}
 		return err
 	})
-	return checked, broken, explain("audit tail", err)
+	return checked, broken, err
 }
 
 // Needs is what needs a person: of each kind how many there are, and the first few.
