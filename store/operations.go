@@ -305,6 +305,11 @@ func (db *DB) RequestCancel(ctx context.Context, clientID int64, serviceUID, uid
 		if op, err = operation(ctx, t, where, args...); err != nil {
 			return err
 		}
+		if clientID != 0 {
+			if err := t.notSuspended(op.ServiceID); err != nil {
+				return err
+			}
+		}
 		switch {
 		case op.State.Final():
 			return portal.Refuse(portal.CodeConflict, "This has ended already.")

@@ -38,6 +38,7 @@ type DB struct {
 
 	installation string
 	markKey      []byte
+	unsealed     bool // just upgraded from a schema whose audit log had no sealed end
 	epoch        atomic.Int64
 }
 
@@ -120,6 +121,7 @@ type tx struct {
 	db      *DB
 	now     time.Time
 	changed map[int64]struct{}
+	head    *auditHead // the end of the audit log, once this transaction has added to it
 }
 
 // touch notes that a service's pages will look different after the commit.
@@ -142,6 +144,9 @@ func (db *DB) update(ctx context.Context, name string, fn func(*tx) error) error
 		}
 	}()
 	if err := fn(t); err != nil {
+		return explain(name, err)
+	}
+	if err := t.saveHead(); err != nil {
 		return explain(name, err)
 	}
 	if err := inner.Commit(); err != nil {
