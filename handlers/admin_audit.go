@@ -29,6 +29,9 @@ func (s *Site) listAudit(c echo.Context) error {
 	for _, action := range []string{"backup", "backup_delete", "backup_protect", "schedule", "operation", "login", "client", "service", "server", "product", "setting", "storage", "pve", "recovery"} {
 		options = append(options, templates.Option{Value: action, Text: action})
 	}
+	if s.o.Faults != nil {
+		options = append(options, templates.Option{Value: "demo", Text: "demo"})
+	}
 	v := templates.AdminAuditPage{
 		Frame: s.frame(c, "Audit log", templates.AreaAdminAudit), Query: f.Query, Paging: keyed(c, turn, len(lines), "entry"),
 		Filters: []templates.Filter{{Name: "action", Label: "What", Value: f.Action, Options: options}}, Chain: chain(checked, broken),
