@@ -246,12 +246,12 @@ const wrongBy = 10 * time.Minute
 func (d *demoFaults) wrongClock() mischief {
 	return d.injecting(handlers.FaultKind{
 		Kind: "clock", Title: "Set a server's clock wrong", Button: "Set it wrong",
-		What:  "Its clock runs " + portal.Duration(wrongBy) + " ahead of the portal's.",
+		What:  "Its clock runs " + portal.Duration(wrongBy).String() + " ahead of the portal's.",
 		Watch: "Servers says by how much. Until the clocks agree nothing is removed there by itself: a backup that needs a place for itself waits.",
 	}, "Set it right", d.wholeServers, func(at place) pvesim.Fault {
 		return pvesim.Fault{Kind: pvesim.ClockSkew, For: wrongBy}
 	}, func(at place) string {
-		return fmt.Sprintf("The clock of %s runs %s ahead.", at.server, portal.Duration(wrongBy))
+		return fmt.Sprintf("The clock of %s runs %s ahead.", at.server, portal.Duration(wrongBy).String())
 	})
 }
 
