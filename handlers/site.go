@@ -91,7 +91,7 @@ func (s *Site) frame(c echo.Context, title, area string) templates.Frame {
 	}
 	if s.web != nil {
 		for _, m := range s.web.Flashes(c) {
-			f.Flash = append(f.Flash, templates.Flash{Tone: templates.Tone(m.Tone), Sentence: m.Sentence})
+			f.Flash = append(f.Flash, templates.Flash{Tone: templates.Tone(m.Tone), Sentence: m.Sentence.String()})
 		}
 	}
 	return f
@@ -137,7 +137,7 @@ func show(c echo.Context, v templates.View) error { return web.Page(c, http.Stat
 
 // done says what was done and goes on to a page.
 func (s *Site) done(c echo.Context, sentence, path string) error {
-	s.web.AddFlash(c, string(templates.ToneGood), sentence)
+	s.web.AddFlash(c, string(templates.ToneGood), portal.Verbatim(sentence))
 	return web.See(c, path)
 }
 
