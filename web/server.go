@@ -144,13 +144,15 @@ func (s *Server) HTTP() *http.Server {
 		return d
 	}
 	server := &http.Server{
-		Handler:           headAsGet(s.Echo),
+		Handler:           endAfterChunks(headAsGet(s.Echo)),
 		ReadHeaderTimeout: or(s.o.HeaderTimeout, 5*time.Second),
 		ReadTimeout:       or(s.o.ReadTimeout, 15*time.Second),
 		WriteTimeout:      or(s.o.WriteTimeout, 30*time.Second),
 		IdleTimeout:       75 * time.Second,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a page that there is not
 	}
 	server.RegisterOnShutdown(s.StopStreams)
 	return server
