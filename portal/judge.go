@@ -22,6 +22,9 @@ type BackupResult struct {
 // one of some 500 bytes with "TASK OK"; on a Proxmox Backup Server an unfinished one shows size 1.
 const emptyArchive = 4096
 
+// Empty tells whether an archive of this size, in bytes, can hold no disk.
+func Empty(size int64) bool { return size <= emptyArchive }
+
 // Judge tells what a backup is worth, and why. The reason may be shown to the client; it is "" only for a good
 // one without warnings.
 func Judge(r BackupResult) (Class, Text) {
@@ -32,7 +35,7 @@ func Judge(r BackupResult) (Class, Text) {
 		return ClassFailed, "Your host reported success, but the backup is not on the storage."
 	case r.DisksTotal <= 0:
 		return ClassPartial, "No disk of the machine is included in backups."
-	case r.Size <= emptyArchive:
+	case Empty(r.Size):
 		return ClassPartial, "The backup is empty: it holds no disk."
 	case r.LogTotal <= 0:
 		return ClassPartial, "Your host's log does not show that every disk is in the backup."
