@@ -20,7 +20,9 @@ func TestRemovalAfterDoubt(t *testing.T) {
 		w.until("11-21 01:59")
 		w.waitFor(time.Hour, "the new copy", func() bool { return w.last().Step == portal.StepEvict })
 		whole := w.inject(pvesim.Fault{Kind: kind, Method: "GET", Path: `/content$`})
-		w.waitFor(time.Hour, "the backup's end", func() bool { return w.operations()[len(w.operations())-1].State.Final() && w.slot("11-21").State == portal.SlotDone })
+		w.waitFor(time.Hour, "the backup's end", func() bool {
+			return w.operations()[len(w.operations())-1].State.Final() && w.slot("11-21").State == portal.SlotDone
+		})
 		w.wantCopies(2, 2)
 		whole()
 		w.until("11-21 04:00")
