@@ -38,7 +38,24 @@ func (t *turn) preflight() error {
 	if !seen.Authoritative {
 		return t.later(unconfirmed, "listing without authority: "+seen.Doubt, time.Minute)
 	}
+	if made, err := t.madeAfterAll(); made || err != nil {
+		return err
+	}
 	return t.decide(config, row, elsewhere)
+}
+
+// madeAfterAll sees, before it is tried again, whether an attempt that counted as failed has made its archive after
+// all: a listing may have hidden it then. The mark is only written when the archive is whole.
+func (t *turn) madeAfterAll() (bool, error) {
+	if t.op.Attempt == 0 || t.op.BackupID == 0 {
+		return false, nil
+	}
+	made, err := t.lookArchive("")
+	if !made || err != nil {
+		return made, err
+	}
+	t.op.Step = portal.StepDump
+	return true, afterDump(t)
 }
 
 // machine sees that the machine is the service's, on the node we think, idle, and worth backing up.

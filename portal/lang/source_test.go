@@ -340,6 +340,7 @@ func (s *source) gather(r *room) {
 					s.fits(r, n, key, one, v)
 				}
 			case r.parameter(in, v.key) >= 0, s.allowed(computedAllowed, name):
+			case is(r.info.TypeOf(v.key), "Text") && len(v.args) == 0 && !v.counts: // a Text that was made elsewhere
 			default:
 				s.complain(n, "a key is not a literal: it can't be translated")
 			}
@@ -438,10 +439,10 @@ func (s *source) fits(r *room, n ast.Node, key, one string, v site) {
 	for _, a := range v.args {
 		kinds = append(kinds, kindOf(r.info.TypeOf(a)))
 	}
-	if got := places(key, len(kinds), false); !slices.Equal(got, kinds) {
+	if got := places(key, len(kinds), v.counts); !slices.Equal(got, kinds) {
 		s.complain(n, fmt.Sprintf("%q has the places %q, and is filled with %q", key, got, kinds))
 	}
-	if got := places(one, len(kinds), true); v.counts && !slices.Equal(got, kinds) {
+	if got := places(one, len(kinds), true); v.counts && len(got) > 0 && !slices.Equal(got, kinds) {
 		s.complain(n, fmt.Sprintf("%q has the places %q, and is filled with %q", one, got, kinds))
 	}
 }
