@@ -134,10 +134,19 @@ func unharmed(o portal.Operation) portal.Text {
 		return "Your machine and your other backups were not touched."
 	case o.Evicted && o.Timing == portal.TimingBefore:
 		return "Your machine was not changed. To make room, the oldest backup had been removed; the others are untouched."
-	case strings.Contains(o.Reason.String(), "untouched"):
+	case mentions(o.Reason, "untouched"):
 		return "Your machine was not changed."
 	}
 	return "Your machine was not changed, and your other backups are untouched."
+}
+
+// mentions tells whether a word stands in a text's wording, or in that of a text within it.
+func mentions(t portal.Text, word string) bool {
+	key, _, args := t.Parts()
+	return strings.Contains(key, word) || slices.ContainsFunc(args, func(a any) bool {
+		inner, ok := a.(portal.Text)
+		return ok && mentions(inner, word)
+	})
 }
 
 // stepsOf lists the steps of an operation in their order.

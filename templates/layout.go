@@ -22,7 +22,7 @@ func (f Frame) theme() string {
 
 func tabTitle(ctx context.Context, f Frame) string {
 	if f.Title == "" {
-		return say(ctx, portal.Verbatim(f.brand()))
+		return tell(ctx, portal.Verbatim(f.brand()))
 	}
 	return say(ctx, "%s · %s", f.Title, f.brand())
 }

@@ -308,9 +308,9 @@ func dotBadge(state string) string {
 
 func ledgerSummary(ctx context.Context, l Ledger) string {
 	if l.Summary != "" {
-		return say(ctx, l.Summary)
+		return tell(ctx, l.Summary)
 	}
-	return say(ctx, dotSummary(l.Dots))
+	return tell(ctx, dotSummary(l.Dots))
 }
 
 func scheduleSummary(s Schedule) portal.Text {

@@ -13,13 +13,13 @@ import (
 	"stowage/portal/lang"
 )
 
-// say says a text in the page's language; with args, it is a wording that they fill.
-func say(ctx context.Context, t portal.Text, args ...any) string {
-	if len(args) == 0 {
-		return lang.From(ctx).Say(t)
-	}
-	return lang.From(ctx).T(string(t), args...)
+// say says a wording in the page's language, filled with args.
+func say(ctx context.Context, key portal.Text, args ...any) string {
+	return lang.From(ctx).T(string(key), args...)
 }
+
+// tell says a text that a view-model holds.
+func tell(ctx context.Context, t portal.Text) string { return lang.From(ctx).Say(t) }
 
 // count says n things: one for exactly one, many for all else.
 func count(ctx context.Context, n int, one, many portal.Text, args ...any) string {
@@ -39,7 +39,7 @@ func spoken(ctx context.Context) string { return lang.From(ctx).Tag() }
 func joined(ctx context.Context, sep string, texts ...portal.Text) string {
 	var said []string
 	for _, t := range texts {
-		if s := say(ctx, t); s != "" {
+		if s := tell(ctx, t); s != "" {
 			said = append(said, s)
 		}
 	}
@@ -48,7 +48,7 @@ func joined(ctx context.Context, sep string, texts ...portal.Text) string {
 
 // sentence says a clause as a sentence: "no free turn on the host in time" becomes "No free turn on the host in time."
 func sentence(ctx context.Context, t portal.Text) string {
-	s := strings.TrimSpace(say(ctx, t))
+	s := strings.TrimSpace(tell(ctx, t))
 	if s == "" {
 		return ""
 	}
@@ -89,7 +89,7 @@ const hole = "\ue000"
 
 // rich says a wording in which pieces of the page stand, links and the like: where an argument is a component it is
 // drawn in its place, so that each language puts it where it belongs. Each component has a verb of its own.
-func rich(t portal.Text, args ...any) templ.Component {
+func rich(key portal.Text, args ...any) templ.Component {
 	return templ.ComponentFunc(func(ctx context.Context, w io.Writer) error {
 		var pieces []templ.Component
 		filled := make([]any, len(args))
@@ -100,7 +100,7 @@ func rich(t portal.Text, args ...any) templ.Component {
 				pieces = append(pieces, piece)
 			}
 		}
-		for i, part := range strings.Split(say(ctx, t, filled...), hole) {
+		for i, part := range strings.Split(say(ctx, key, filled...), hole) {
 			if i > 0 {
 				if err := pieces[part[0]-'0'].Render(ctx, w); err != nil {
 					return err

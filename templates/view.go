@@ -6,9 +6,9 @@
 // (Moment), sizes. What can't be done now carries its reason and a way out (Act), so that a button is disabled with a
 // sentence and never hidden.
 //
-// A page speaks the language of the context that it is rendered with: say and count say a wording, date an instant,
-// and rich a wording in which links or other pieces stand. Data, which no catalogue knows (names, addresses, what
-// Proxmox says), is a string, or a Text by portal.Verbatim, and is marked translate="no".
+// A page speaks the language of the context that it is rendered with: say and count say a wording, tell a text that a
+// view-model holds, date an instant, and rich a wording in which links or other pieces stand. Data, which no catalogue
+// knows (names, addresses, what Proxmox says), is a string, or a Text by portal.Verbatim, and is marked translate="no".
 //
 // Every page works without JavaScript: forms post and are answered by a redirect, menus and folded parts are
 // <details>, each destructive action has a page of its own to confirm it. No page has inline scripts or styles.
