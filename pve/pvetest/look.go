@@ -60,6 +60,7 @@ func rights(r *run) bool {
 	if r.rights, err = r.pve.Permissions(r.ctx); !r.fine("the token's permissions", err) {
 		return false
 	}
+	r.holds(r.pve.TokenID() == r.TokenID, "the client takes itself for %s", r.pve.TokenID())
 	all := true
 	for _, need := range []struct{ privilege, path string }{
 		{"VM.Audit", fmt.Sprintf("/vms/%d", r.VMID)}, {"VM.Backup", fmt.Sprintf("/vms/%d", r.VMID)},
@@ -67,6 +68,10 @@ func rights(r *run) bool {
 		{"Sys.Audit", "/nodes/" + r.Node}, {"Sys.Audit", "/"},
 	} {
 		all = r.holds(r.rights.Has(need.path, need.privilege), "the token lacks %s on %s", need.privilege, need.path) && all
+		one, err := r.pve.PermissionsOn(r.ctx, need.path)
+		r.fine("the permissions on "+need.path, err)
+		r.holds(one.Has(need.path, need.privilege) == r.rights.Has(need.path, need.privilege), "%s on %s is %v by itself and %v among all permissions", need.privilege, need.path,
+			one.Has(need.path, need.privilege), r.rights.Has(need.path, need.privilege))
 	}
 	return all
 }
