@@ -111,7 +111,19 @@ func (t Text) Parts() (key, one string, args []any) {
 	for _, a := range b.Args {
 		args = append(args, a.open())
 	}
+	if b.One != "" && !counted(args) {
+		b.One = "" // nothing that Count has made
+	}
 	return b.Key, b.One, args
+}
+
+// counted tells whether a number comes first, as it does in what Count makes.
+func counted(args []any) bool {
+	if len(args) == 0 {
+		return false
+	}
+	_, ok := args[0].(int)
+	return ok
 }
 
 // String says the words in English.
