@@ -13,7 +13,7 @@ import (
 
 // staffRetry lets a held operation go on where it stands, or asks for an ended one once more.
 func (s *Site) staffRetry(c echo.Context) error {
-	return s.steer(c, func(uid, actor, _ string) (string, string, error) {
+	return s.steer(c, func(uid, actor, _ string) (portal.Text, string, error) {
 		o, err := s.db.OperationView(c.Request().Context(), 0, "", uid)
 		if err != nil {
 			return "", "", err
@@ -29,7 +29,7 @@ func (s *Site) staffRetry(c echo.Context) error {
 
 // staffResume lets a held operation go on where it stands.
 func (s *Site) staffResume(c echo.Context) error {
-	return s.steer(c, func(uid, actor, _ string) (string, string, error) {
+	return s.steer(c, func(uid, actor, _ string) (portal.Text, string, error) {
 		op, err := s.db.Resume(c.Request().Context(), uid, actor)
 		return "It goes on.", op.UID, err
 	})
@@ -37,7 +37,7 @@ func (s *Site) staffResume(c echo.Context) error {
 
 // staffCancel records that staff want an operation to end.
 func (s *Site) staffCancel(c echo.Context) error {
-	return s.steer(c, func(uid, actor, _ string) (string, string, error) {
+	return s.steer(c, func(uid, actor, _ string) (portal.Text, string, error) {
 		op, err := s.db.RequestCancel(c.Request().Context(), 0, "", uid, actor)
 		return "It is being cancelled.", op.UID, err
 	})
@@ -45,7 +45,7 @@ func (s *Site) staffCancel(c echo.Context) error {
 
 // staffSkip skips the date of a scheduled backup that waits; the reason goes into the audit log.
 func (s *Site) staffSkip(c echo.Context) error {
-	return s.steer(c, func(uid, actor, reason string) (string, string, error) {
+	return s.steer(c, func(uid, actor, reason string) (portal.Text, string, error) {
 		op, err := s.db.SkipQueued(c.Request().Context(), uid, actor, reason)
 		return "Skipped. The next one on the schedule runs as usual.", op.UID, err
 	})
@@ -53,15 +53,16 @@ func (s *Site) staffSkip(c echo.Context) error {
 
 // staffRelease ends a held operation by a person's word; the reason goes into the audit log.
 func (s *Site) staffRelease(c echo.Context) error {
-	return s.steer(c, func(uid, actor, reason string) (string, string, error) {
+	return s.steer(c, func(uid, actor, reason string) (portal.Text, string, error) {
 		op, err := s.db.Release(c.Request().Context(), uid, actor, reason)
 		return "Released. The machine is free again.", op.UID, err
 	})
 }
 
 // steer does one thing with the operation that the address names, and goes on to the page of what came of it.
-func (s *Site) steer(c echo.Context, do func(uid, actor, reason string) (text, next string, err error)) error {
-	var text, next, reason string
+func (s *Site) steer(c echo.Context, do func(uid, actor, reason string) (text portal.Text, next string, err error)) error {
+	var text portal.Text
+	var next, reason string
 	form, err := web.ReadForm(c, "reason")
 	if err == nil {
 		reason, err = cleanReason(form["reason"])

@@ -95,6 +95,7 @@ var attackedRoutes = map[string]attacked{
 	"GET /account":                      {want: ownLooks},
 	"GET /account/*":                    {want: ownActs},
 	"POST /account/zone":                {want: ownActs, fields: "zone=Europe%2FBerlin"},
+	"POST /account/language":            {want: ownActs, fields: "language=de"},
 	"POST /account/password":            {want: ownActs, fields: "old=" + url.QueryEscape(password) + "&new=another+good+horse&again=another+good+horse", fresh: true},
 	"POST /account/sign-out-everywhere": {want: [askers]int{toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn}, fresh: true},
 

@@ -144,7 +144,7 @@ func (a *arena) fill(say func(table, column string) string) {
 	a.sql(`UPDATE backups SET disks_in = $1, disks_out = $2 WHERE class = 'good'`,
 		list([]portal.Disk{{Key: say("backups", "disk in"), Size: 1 << 30, Backup: true}}), list([]portal.Disk{{Key: say("backups", "disk out"), Size: 1 << 30}}))
 	a.sql(`UPDATE servers SET rights_missing = $1, findings = $2, endpoints = $3`, list([]string{say("servers", "right")}),
-		list([]portal.Finding{{Level: "error", Text: say("servers", "finding"), Mend: say("servers", "mend")}}), list([]string{say("servers", "endpoint")}))
+		list([]portal.Finding{{Level: "error", Text: portal.Verbatim(say("servers", "finding")), Mend: portal.Verbatim(say("servers", "mend"))}}), list([]string{say("servers", "endpoint")}))
 }
 
 // stage makes a world in which every page has something to say, and gives what there is to look at.

@@ -443,7 +443,7 @@ type SlotLook struct {
 	Date                        string
 	Due                         time.Time
 	State                       portal.SlotStatus
-	Reason                      string
+	Reason                      portal.Text
 	Operation                   string // uid, "" = none
 	OperationState              string
 	Kind                        string

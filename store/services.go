@@ -255,7 +255,7 @@ func (db *DB) AcceptMachine(ctx context.Context, actor string, s portal.Service,
 			return err
 		}
 		if known.State != portal.ServiceMachineGone && known.State != portal.ServiceMachineReplaced {
-			return portal.Refuse(portal.CodeConflict, "The service is %s: its machine is not in question.", known.State)
+			return portal.Refuse(portal.CodeConflict, "The service is %s: its machine is not in question.", known.State.Word())
 		}
 		var other, otherUID string
 		err = t.QueryRowContext(ctx, `SELECT name, uid FROM services WHERE id <> $1 AND state <> 'terminated'

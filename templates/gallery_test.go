@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/a-h/templ"
+
+	"stowage/portal"
+	"stowage/portal/lang"
 )
 
 // The gallery is every page in every state that it can be in, with example data. The tests of this package walk over
@@ -47,14 +50,14 @@ var zones = []string{
 	"Australia/Lord_Howe", "Europe/Berlin", "Europe/London", "Pacific/Apia", "UTC",
 }
 
-func clientFrame(title string) Frame {
+func clientFrame(title portal.Text) Frame {
 	return Frame{
 		Title: title, Area: AreaServices, Zone: "Europe/Berlin", Support: "https://help.example.com/",
 		User: &User{Name: "Ada Lovelace", Email: "ada@demo.test", Role: "owner"},
 	}
 }
 
-func staffFrame(title, area string) Frame {
+func staffFrame(title portal.Text, area string) Frame {
 	return Frame{
 		Title: title, Area: area, Zone: "Europe/Berlin", Version: "0.1.0",
 		User: &User{Name: "Admin", Email: "admin@demo.test", Role: "admin", Staff: true},
@@ -68,9 +71,9 @@ func head(tab string) ServiceHead {
 	}
 }
 
-func serviceFrame(title string) Frame {
+func serviceFrame(title portal.Text) Frame {
 	f := clientFrame(title)
-	f.Crumbs = []Crumb{{"Services", "/services"}, {Text: "h100"}}
+	f.Crumbs = []Crumb{{"Services", "/services"}, {Text: portal.Verbatim("h100")}}
 	return f
 }
 
@@ -82,7 +85,7 @@ func dots(states map[int]Dot) []Dot {
 		if !ok {
 			d = Dot{State: "done", Evidence: "Began 03:00, ended 03:06, 41 GiB.", Operation: "01k8op"}
 		}
-		d.Date, d.Day = day.Format("2006-01-02"), day.Format("Mon 2 Jan")
+		d.Date, d.Day = day.Format("2006-01-02"), portal.When{At: day, Layout: "Mon 2 Jan"}
 		list = append(list, d)
 	}
 	return list
@@ -102,7 +105,7 @@ var mixedDots = map[int]Dot{
 func week(enabled bool, clock string) [7]Day {
 	var days [7]Day
 	for i := range days {
-		days[i] = Day{Name: time.Weekday(i).String(), Enabled: enabled, Time: clock}
+		days[i] = Day{Name: portal.Text(time.Weekday(i).String()), Enabled: enabled, Time: clock}
 	}
 	return days
 }
@@ -132,7 +135,7 @@ func noSchedule() Schedule {
 func goodRow(n int) BackupRow {
 	return BackupRow{
 		UID: "01k8copy" + itoa(1000-n), State: "good", Origin: "scheduled", When: nightAt(n), Size: "41 GiB", Mode: "snapshot", Took: "6 min",
-		Inside: []string{"scsi0 32 GiB", "scsi1 100 GiB"}, Operation: "01k8op", EditNote: true, Remove: Allowed(), ShowProtect: true, Protect: Allowed(),
+		Inside: []portal.Text{"scsi0 32 GiB", "scsi1 100 GiB"}, Operation: "01k8op", EditNote: true, Remove: Allowed(), ShowProtect: true, Protect: Allowed(),
 		Badges: []Badge{{Text: "Consistent", Tone: ToneGood, Title: "The guest agent paused the file systems while the copy began."}},
 	}
 }
@@ -167,7 +170,7 @@ func variedRows() []BackupRow {
 	before.Note = "state before the restore of Tue 17 Nov"
 	partial := goodRow(6)
 	partial.UID, partial.State, partial.Size, partial.Badges = "01k8partial", "partial", "12 GiB", nil
-	list[5].Outside = []string{"scsi2 200 GiB (left out of backups)"}
+	list[5].Outside = []portal.Text{"scsi2 200 GiB (left out of backups)"}
 	list[5].Badges = []Badge{{Text: "Verified", Tone: ToneGood}, {Text: "Encrypted", Tone: ToneInfo}}
 	list[5].Next = true
 	return []BackupRow{list[0], manual, suspect, list[1], failed, missing, list[2], before, list[3], partial, list[4], list[5]}
@@ -375,9 +378,9 @@ func gallery() []picture {
 	add("backups-note-refused", refused)
 
 	add("delete", DeletePage{Frame: serviceFrame("Remove a copy of h100"), Service: head(""), Backup: "01k8copy999", When: nightAt(8), Size: "41 GiB", Note: "before the upgrade",
-		Lost: []string{"The state of h100 at Thu 12 Nov 03:00. It can't be brought back."}, Stays: []string{"h100 itself, untouched.", "Your other 9 copies; the newest is of Thu 19 Nov 03:00."}, Remove: Allowed()})
+		Lost: []portal.Text{"The state of h100 at Thu 12 Nov 03:00. It can't be brought back."}, Stays: []portal.Text{"h100 itself, untouched.", "Your other 9 copies; the newest is of Thu 19 Nov 03:00."}, Remove: Allowed()})
 	add("delete-newest", DeletePage{Frame: serviceFrame("Remove a copy of h100"), Service: head(""), Backup: "01k8copy999", When: nightAt(1), Size: "41 GiB",
-		Lost: []string{"The state of h100 at Thu 19 Nov 03:00."}, Stays: []string{"h100 itself, untouched."}, Warning: "This is your only good copy. Without it nothing of h100 could be brought back.", Remove: Denied("It is protected.").With(WayOut{Label: "Back to the list", Href: "/services/x/backups"})})
+		Lost: []portal.Text{"The state of h100 at Thu 19 Nov 03:00."}, Stays: []portal.Text{"h100 itself, untouched."}, Warning: "This is your only good copy. Without it nothing of h100 could be brought back.", Remove: Denied("It is protected.").With(WayOut{Label: "Back to the list", Href: "/services/x/backups"})})
 	add("choose", ChoosePage{Frame: serviceFrame("Choose a copy to remove"), Service: head(""), Note: "before the upgrade", Oldest: "a", Act: Allowed(), Rows: []Choice{
 		{UID: "a", When: nightAt(8), Size: "41 GiB", Origin: "scheduled"},
 		{UID: "b", When: nightAt(7), Size: "41 GiB", Origin: "manual", Note: "before the move"},
@@ -394,7 +397,7 @@ func gallery() []picture {
 		add("problem-"+itoa(status), ProblemPage{Frame: clientFrame("Error"), Status: status, Sentence: "Your backups are untouched and go on by themselves.", Reference: "K7Q-42M", Ways: []WayOut{{Label: "Back to the services", Href: "/services", Primary: true}}})
 	}
 	add("problem-signed-out", ProblemPage{Frame: Frame{Title: "Error"}, Status: 404, Sentence: "It may have been removed, or the address may be mistyped."})
-	add("account", AccountPage{Frame: func() Frame { f := clientFrame("Account"); f.Area = AreaAccount; return f }(), Zone: "Europe/Berlin", Zones: zones, Sessions: 2, MustChange: true,
+	add("account", AccountPage{Frame: func() Frame { f := clientFrame("Account"); f.Area = AreaAccount; return f }(), Zone: "Europe/Berlin", Zones: zones, Language: lang.English, Sessions: 2, MustChange: true,
 		Errors: AccountErrors{Old: "That is not your present password."}})
 
 	return append(list, adminGallery()...)
@@ -503,8 +506,14 @@ func adminGallery() []picture {
 // render gives a page's HTML.
 func render(t testing.TB, c templ.Component) string {
 	t.Helper()
+	return renderIn(t, lang.English, c)
+}
+
+// renderIn gives a page's HTML in a language.
+func renderIn(t testing.TB, tag string, c templ.Component) string {
+	t.Helper()
 	var b bytes.Buffer
-	if err := c.Render(t.Context(), &b); err != nil {
+	if err := c.Render(lang.With(t.Context(), lang.For(tag)), &b); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()

@@ -107,7 +107,7 @@ func New(o Options) (*Server, error) {
 	e.HideBanner, e.HidePort = true, true
 	e.IPExtractor = addressOf(o.TrustedProxies)
 	e.HTTPErrorHandler = s.handleError
-	e.Use(s.accessLog, recoverPanics, s.headers, sameSite(cross), limitBody, s.loadSession)
+	e.Use(s.accessLog, hear, recoverPanics, s.headers, sameSite(cross), limitBody, s.loadSession)
 	e.GET("/healthz", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", s.ready)
 	if o.Metrics != nil && (o.MetricsToken != "" || o.MetricsOpen) {

@@ -155,13 +155,13 @@ func (s *Server) allowed(ctx context.Context, email, address string) error {
 
 func (s *Server) tooOften(until time.Time) error {
 	left := until.Sub(s.now())
-	words := fmt.Sprintf("%d seconds", max(1, int(left/time.Second)))
+	words := portal.Count(max(1, int(left/time.Second)), "1 second", "%d seconds")
 	if left >= time.Minute {
 		words = portal.Duration(left + time.Minute - time.Second)
 	}
 	return &portal.Error{
 		Code: portal.CodeTooOften, Err: TryAgain{until},
-		Sentence: fmt.Sprintf("There were too many tries to sign in. Please wait %s and try again.", words),
+		Sentence: portal.Say("There were too many tries to sign in. Please wait %s and try again.", words),
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 
 // data are the flags of every command that works on the database.
 type data struct {
+	pseudo   bool   // takes the pseudo language as a login's
 	Database string `default:"stowage.db" placeholder:"FILE" help:"The database (${default})."`
 	KeyFile  string `placeholder:"FILE" help:"The key that seals secrets; without it, the file beside the database that ends in .key."`
 }
@@ -119,7 +120,7 @@ func (d data) connect(now func() time.Time) (*store.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(store.Options{Path: d.Database, Keys: keys, Now: now})
+	return store.Open(store.Options{Path: d.Database, Keys: keys, Now: now, Pseudo: d.pseudo})
 }
 
 // with runs fn on the opened database and closes it.
@@ -199,6 +200,19 @@ func (z *zoneName) UnmarshalText(text []byte) error {
 		return errors.New(explain(err))
 	}
 	*z = zoneName(text)
+	return nil
+}
+
+// language is a flag that names a language.
+type language string
+
+// UnmarshalText reads the tag of a language that people may choose.
+func (l *language) UnmarshalText(text []byte) error {
+	tag, err := portal.CleanLanguage(string(text), false)
+	if err != nil {
+		return errors.New(explain(err))
+	}
+	*l = language(tag)
 	return nil
 }
 

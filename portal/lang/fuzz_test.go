@@ -18,8 +18,7 @@ func FuzzSayAny(f *testing.F) {
 		f.Add(string(text))
 	}
 	for _, raw := range []string{
-		"\x01", "\x01{", "\x01null", "\x01[]", `{"k":"x","o":"y"}`, "\x01" + `{"k":"x","o":"y"}`, "\x01" + `{"k":"%d backups","o":"1 backup"}`, "\x01" + `{"k":"%d backups","o":"1 backup","a":[{"s":"x"}]}`,
-		"\x01" + `{"k":"%d %s","o":"1 %s","a":[{"i":1}]}`, "\x01" + `{"k":"%s","a":[{}]}`, "\x01" + `{"k":"%s","a":[{"u":1,"z":"../x","l":"Mon"}]}`, "\x01" + `{"k":"%","a":[{"i":1}]}`, "\x01" + `{"k":"%[9]*.[2]*[3]f","a":[{"i":1}]}`,
+		"\x01", "\x01" + "1", "\x01" + "1:", "\x01" + "-1:", "\x01" + "99:x", "\x01" + "9999999999999999999:x", "\x01" + "1:x", "\x01" + "1:x1:y", "\x01" + "10:%d backups8:1 backup", "\x01" + "2:%s4:1 %ss1:x", "\x01" + "2:%d0:i19:9223372036854775807", "\x01" + "2:%d0:i20:99999999999999999999", "\x01" + "2:%s0:t4:\x012:%", "\x01" + "2:%s0:w15:1:13:Mon4:../x", "\x01" + "2:%s0:w26:19:922337203685477580720060:", "\x01" + "2:%s0:z1:x", "\x01" + "2:%s0:n1:x", "\x01" + "0:0:", "\x01" + "6:%[9]*d0:i1:1", "\x01" + "1:%0:i1:1", "\x01" + "2:%d1:oi1:1s1:x",
 	} {
 		f.Add(raw)
 	}
@@ -30,7 +29,7 @@ func FuzzSayAny(f *testing.F) {
 		for _, tag := range []string{English, German, Pseudo, "xx"} {
 			w := For(tag)
 			said := w.Say(portal.Text(raw))
-			if !strings.HasPrefix(raw, "\x01") && tag == English && said != raw && !known(raw) {
+			if !strings.HasPrefix(raw, "\x01") && tag == English && said != portal.Wording(raw) && !known(raw) {
 				t.Errorf("plain words %q are said as %q", raw, said)
 			}
 			if len(said) > 10_000+64*len(raw)*(1+len(raw)) {
@@ -41,7 +40,7 @@ func FuzzSayAny(f *testing.F) {
 }
 
 // known tells whether the English catalogue words a key differently.
-func known(key string) bool { return For(English).find(key, "", 0) != key }
+func known(key string) bool { return For(English).find(key, "", 0) != portal.Wording(key) }
 
 // FuzzWords says wordings with arguments of every kind.
 func FuzzWords(f *testing.F) {
