@@ -36,7 +36,7 @@ func FuzzReadSchedule(f *testing.F) {
 		next, wrong, err := readSchedule(form, old)
 		if err != nil {
 			refusal, ok := asRefusal(err)
-			if !ok || refusal.Code != portal.CodeInvalid || refusal.Field == "" || !utf8.ValidString(refusal.Sentence) {
+			if !ok || refusal.Code != portal.CodeInvalid || refusal.Field == "" || !utf8.ValidString(refusal.Sentence.String()) {
 				t.Fatalf("%q: %v", body, err)
 			}
 			s := templates.Schedule{}
@@ -48,7 +48,7 @@ func FuzzReadSchedule(f *testing.F) {
 			}
 			return
 		}
-		if err := next.Validate(); err != nil || wrong != [7]string{} {
+		if err := next.Validate(); err != nil || wrong != [7]portal.Text{} {
 			t.Errorf("%q is taken: %v, %v", body, err, wrong)
 		}
 		for i, d := range next.Days {
@@ -86,7 +86,7 @@ func FuzzAddresses(f *testing.F) {
 		if !utf8.ValidString(q) || len(q) > 300 || q != strings.TrimSpace(q) && len(q) < 290 || n < 1 || n > 1_000_000 || p.Older < 0 || p.Newer < 0 || p.Limit != rowsPerPage {
 			t.Errorf("%q: %q, %d, %+v", query, q, n, p)
 		}
-		for _, paging := range []templates.Paging{numbered("/services", q, n, 50, 50, 5000), keyed(c, store.Turn{Newer: 9, Older: 1}, 50, "service")} {
+		for _, paging := range []templates.Paging{numbered("/services", q, n, 50, 50, 5000), keyed(c, store.Turn{Newer: 9, Older: 1}, "50 services on this page")} {
 			for _, to := range []string{paging.Prev, paging.Next} {
 				if to == "" {
 					continue
