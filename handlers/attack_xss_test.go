@@ -114,6 +114,7 @@ func (a *arena) textColumns() (all [][2]string) {
 // fill puts the text of say into every free text that isn't empty, and into the names within JSON.
 func (a *arena) fill(say func(table, column string) string) {
 	a.t.Helper()
+	a.fault.Store(new(say("demo", "fault")))
 	for _, c := range a.textColumns() {
 		value := `$1`
 		if c == [2]string{"logins", "email"} {

@@ -144,6 +144,9 @@ func (t Text) Parts() (key, one string, args []any) {
 		}
 		args = append(args, open(kind, field))
 	}
+	if _, counts := first(args).(int); !counts {
+		one = "" // it is nothing that Count has made
+	}
 	return key, one, args
 }
 
