@@ -28,6 +28,9 @@ func (s *Site) listAudit(c echo.Context) error {
 	for _, action := range []string{"backup", "backup_delete", "backup_protect", "schedule", "operation", "login", "client", "service", "server", "product", "setting", "storage", "pve", "recovery"} {
 		options = append(options, templates.Option{Value: action, Text: portal.Verbatim(action)})
 	}
+	if s.o.Faults != nil {
+		options = append(options, templates.Option{Value: "demo", Text: "demo"})
+	}
 	v := templates.AdminAuditPage{
 		Frame: s.frame(c, "Audit log", templates.AreaAdminAudit), Query: f.Query, Paging: keyed(c, turn, portal.Count(len(lines), "1 entry on this page", "%d entries on this page")),
 		Filters: []templates.Filter{{Name: "action", Label: "What", Value: f.Action, Options: options}}, Chain: chain(checked, broken),

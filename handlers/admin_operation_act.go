@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
@@ -75,11 +76,16 @@ func (s *Site) steer(c echo.Context, do func(uid, actor, reason string) (text po
 	return s.done(c, text, "/admin/operations/"+next)
 }
 
-// cleanReason gives a reason as the audit log keeps it.
+// cleanReason gives a reason as the audit log keeps it: like a note, it can't read as something else than it is.
 func cleanReason(text string) (string, error) {
 	text = strings.TrimSpace(text)
 	if utf8.RuneCountInString(text) > 500 {
 		return "", portal.Invalid("reason", "A reason has at most 500 characters.")
+	}
+	for _, r := range text {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r) {
+			return "", portal.Invalid("reason", "A reason is one line of plain text.")
+		}
 	}
 	return text, nil
 }

@@ -82,4 +82,6 @@ func (s *Site) Register(w *web.Server) {
 	steer.POST("/servers/:uid/check", s.checkServer)
 	steer.POST("/servers/:uid/storages/:storage/confirm", s.confirmGone)
 	steer.POST("/servers/:uid/storages/:storage/unbrake", s.letRemovalsGoOn)
+
+	s.registerFaults(staff, steer)
 }

@@ -27,6 +27,7 @@ type Options struct {
 	Demo         bool
 	DemoLogins   []templates.DemoLogin
 	DemoPassword string
+	Faults       *FaultPanel // of the demo; nil: there is none
 
 	// Recheck is how often an open page is looked at without being told of a change, Heartbeat how often its
 	// stream says that it lives; 0 means 5 s and 15 s. Streams bounds the open pages of one login; 0 means 10.
@@ -79,7 +80,7 @@ func clientOf(c echo.Context) (int64, error) {
 // frame gives what surrounds a page. Messages about what was just done are shown once, so it is asked for once for
 // each page.
 func (s *Site) frame(c echo.Context, title portal.Text, area string) templates.Frame {
-	f := templates.Frame{Title: title, Area: area, Theme: theme(c), Demo: s.o.Demo}
+	f := templates.Frame{Title: title, Area: area, Theme: theme(c), Demo: s.o.Demo, Faults: s.o.Faults != nil}
 	f.Brand, f.Support = s.brand(c.Request().Context())
 	if l, ok := web.CurrentLogin(c); ok {
 		f.User = &templates.User{Name: l.Name, Email: l.Email, Role: string(l.Role), Staff: l.Staff()}

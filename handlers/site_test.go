@@ -56,6 +56,7 @@ type site struct {
 	t      *testing.T
 	db     *store.DB
 	clock  *hand
+	web    *web.Server
 	server *httptest.Server
 
 	pve         portal.Server
@@ -112,6 +113,7 @@ func open(t *testing.T, change ...func(*handlers.Options)) *site {
 		t.Fatal(err)
 	}
 	pages.Register(w)
+	s.web = w
 	s.server = httptest.NewUnstartedServer(nil)
 	s.server.Config = w.HTTP()
 	s.server.Start()

@@ -118,6 +118,9 @@ func (v *shown) onlyLooks() portal.Text {
 	return ""
 }
 
+// off tells whether the service is suspended for the client who looks; staff still act on it.
+func (v *shown) off() bool { return v.Service.State == portal.ServiceSuspended && !v.login.Staff() }
+
 // may tells whether a request would be granted now; where it wouldn't, with the sentence and the way out that the
 // refusal would have.
 func (v *shown) may(request portal.Request) templates.Act {

@@ -74,7 +74,7 @@ func (v *shown) row(b portal.Backup) templates.BackupRow {
 	row := templates.BackupRow{
 		UID: b.UID, State: string(b.Class), Origin: string(b.Origin), When: v.ago(startOf(b)), Note: b.Note, Mode: b.Mode,
 		Inside: diskWords(b.DisksIn, false), Outside: diskWords(b.DisksOut, true),
-		Badges: badges(b), Remark: v.remark(b), Protected: b.Protected, EditNote: act && b.Complete() && v.Service.State != portal.ServiceSuspended,
+		Badges: badges(b), Remark: v.remark(b), Protected: b.Protected, EditNote: act && b.Complete() && !v.off(),
 		Remove:     v.may(portal.RemoveBackup(v.login.Actor(), b.UID)),
 		HideRemove: b.Volid == "" || b.Class == portal.ClassMissing,
 		Protect:    v.may(portal.ProtectBackup(v.login.Actor(), b.UID, !b.Protected)),
@@ -86,8 +86,8 @@ func (v *shown) row(b portal.Backup) templates.BackupRow {
 		row.Took = templates.Duration(took)
 	}
 	row.ShowProtect = act && b.Complete() && (v.Product.Protect > 0 || b.Protected)
-	row.ShowFine = act && b.Class == portal.ClassSuspect && b.Verification != "failed"
-	row.ShowDismiss = act && dismissable(b)
+	row.ShowFine = act && !v.off() && b.Class == portal.ClassSuspect && b.Verification != "failed"
+	row.ShowDismiss = act && !v.off() && dismissable(b)
 	if row.Protected && row.Remove.WayOut != nil {
 		row.Remove.WayOut = nil // the row has that button already
 	}
@@ -303,6 +303,8 @@ func (v *shown) mayCancel(o portal.Operation) templates.Act {
 	switch {
 	case v.onlyLooks() != "":
 		return templates.Denied(v.onlyLooks())
+	case v.off():
+		return templates.Denied("This service is suspended: you can look at everything, but not change it.")
 	case o.State == portal.StateHeld:
 		return templates.Denied("Our team is looking at this operation. It can't be cancelled now.")
 	case !o.CancelAt.IsZero():

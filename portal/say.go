@@ -144,6 +144,9 @@ func (t Text) Parts() (key, one string, args []any) {
 		}
 		args = append(args, open(kind, field))
 	}
+	if _, counts := first(args).(int); !counts {
+		one = "" // it is nothing that Count has made
+	}
 	return key, one, args
 }
 
@@ -189,13 +192,20 @@ func Wording(key string) string {
 
 // Fill puts args into a wording in the manner of fmt. Without args the wording is taken as it stands. One that has a
 // place less than there are args belongs to a count and doesn't name the number, which is then left out: "1 backup of
-// %s". A wording that numbers its places ("%[2]s") is taken at its word.
+// %s"; and one without a place says all in words: "the next one". A wording that numbers its places ("%[2]s") is taken
+// at its word.
 func Fill(wording string, args []any) string {
-	if len(args) > 0 && !strings.Contains(wording, "%[") && Places(wording) == len(args)-1 {
-		args = args[1:]
-	}
 	if len(args) == 0 {
 		return wording
+	}
+	if strings.Contains(wording, "%[") {
+		return fmt.Sprintf(wording, args...)
+	}
+	switch Places(wording) {
+	case 0:
+		return strings.ReplaceAll(wording, "%%", "%")
+	case len(args) - 1:
+		args = args[1:]
 	}
 	return fmt.Sprintf(wording, args...)
 }

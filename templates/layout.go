@@ -38,13 +38,17 @@ func (f Frame) menu() []menuEntry {
 		return nil
 	}
 	if f.User.Staff {
-		return []menuEntry{
+		menu := []menuEntry{
 			{AreaAdmin, "Dashboard", "/admin", "shield"},
 			{AreaAdminServices, "Services", "/admin/services", "server"},
 			{AreaAdminOperations, "Operations", "/admin/operations", "list"},
 			{AreaAdminServers, "Servers", "/admin/servers", "archive"},
 			{AreaAdminAudit, "Audit log", "/admin/audit", "clock"},
 		}
+		if f.Faults {
+			menu = append(menu, menuEntry{AreaAdminDemo, "Demo faults", "/admin/demo", "alert"})
+		}
+		return menu
 	}
 	return []menuEntry{{AreaServices, "Services", "/services", "server"}}
 }

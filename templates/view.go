@@ -41,6 +41,7 @@ type Frame struct {
 	Support string   // where help is, an address or mailto:; "" leaves it out
 	Version string   // of the portal, shown to staff
 	Demo    bool     // says on every page that this is a demo
+	Faults  bool     // the demo's fault panel is in the menu of staff
 }
 
 // Areas of the menu.

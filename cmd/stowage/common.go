@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"stowage/portal"
 	"stowage/store"
@@ -133,14 +135,30 @@ func (d data) with(a *app, fn func(*store.DB) error) error {
 // print writes v as JSON, or what text writes.
 func (o output) print(a *app, v any, text func(io.Writer)) error {
 	if !o.JSON {
-		w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+		var all bytes.Buffer
+		w := tabwriter.NewWriter(&all, 0, 4, 2, ' ', 0)
 		text(w)
-		return w.Flush()
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		_, err := io.WriteString(a.out, harmless(all.String()))
+		return err
 	}
 	e := json.NewEncoder(a.out)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
+}
+
+// harmless is text that a terminal only shows: what came from Proxmox or was typed may hold codes that move the
+// cursor, rename the window, or make a line read backwards.
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // row writes one line of a table.

@@ -125,11 +125,11 @@ func (d *doctor) contents(db *store.DB) {
 	default:
 		d.ok("The database is whole.")
 	}
-	switch broken, err := db.VerifyAudit(d.ctx); {
+	switch found, err := db.FindAuditBreak(d.ctx); {
 	case err != nil:
 		d.bad("", "The audit log can't be read: %s.", oneLine(err.Error()))
-	case broken != 0:
-		d.bad("Compare with an older copy of the database: somebody changed or removed rows.", "The audit log's chain breaks at row %d.", broken)
+	case found != nil:
+		d.bad("Compare with an older copy of the database: somebody changed or removed rows.", "The audit log's chain breaks at row %d: %s.", found.Row, found.Why)
 	default:
 		d.ok("The audit log's chain is unbroken.")
 	}

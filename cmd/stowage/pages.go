@@ -10,6 +10,9 @@ import (
 func newSite(o portalOptions) *handlers.Site {
 	version, _ := buildVersion()
 	options := handlers.Options{DB: o.DB, Log: o.Log, Version: version, Demo: o.Demo}
+	if o.Faults != nil {
+		options.Faults = o.Faults.panel()
+	}
 	if o.Demo {
 		options.DemoPassword = demoPassword
 		for _, c := range demoClients {

@@ -95,7 +95,8 @@ func (s *source) hold(t *testing.T, tag string, entries []entry) {
 		default:
 			want := places(e.ID, 0, false)
 			for form, wording := range map[string]string{"other": e.Other, "one": e.One} {
-				if got := places(wording, len(want), m.one != ""); wording != "" && !slices.Equal(got, want) {
+				got := places(wording, len(want), m.one != "")
+				if words := form == "one" && len(got) == 0; wording != "" && !words && !slices.Equal(got, want) {
 					t.Errorf("%s.json: %q (%s) has the places %q, and its key %q", tag, wording, form, got, want)
 				}
 			}
@@ -152,7 +153,7 @@ func places(wording string, all int, counts bool) []byte {
 		highest = max(highest, next)
 		next++
 	}
-	if counts && len(found) == all-1 && !strings.Contains(wording, "%[") {
+	if counts && len(found) > 0 && len(found) == all-1 && !strings.Contains(wording, "%[") {
 		shifted := map[int]byte{1: 'd'}
 		for i, kind := range found {
 			shifted[i+1] = kind

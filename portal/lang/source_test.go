@@ -335,6 +335,7 @@ func (s *source) gather(r *room) {
 					s.fits(r, n, key, one, v)
 				}
 			case r.parameter(in, v.key) >= 0, s.allowed(computedAllowed, name):
+			case is(r.info.TypeOf(v.key), "Text") && len(v.args) == 0 && !v.counts: // a Text that was made elsewhere
 			default:
 				s.complain(n, "a key is not a literal: it can't be translated")
 			}
@@ -365,7 +366,7 @@ func (s *source) raw(r *room, name string, e ast.Expr) {
 			s.complain(e, "Texts are joined with +: use Say or Sentences")
 		}
 	case *ast.CallExpr:
-		silent := !slices.Contains(english, r.path)
+		speaks := !slices.Contains(english, r.path)
 		if r.info.Types[e.Fun].IsType() && len(e.Args) == 1 {
 			to, from := r.info.TypeOf(e), r.info.TypeOf(e.Args[0])
 			basic, ok := to.Underlying().(*types.Basic)
@@ -375,10 +376,10 @@ func (s *source) raw(r *room, name string, e ast.Expr) {
 			return
 		}
 		callee := r.callee(e)
-		if silent && callee == "(stowage/portal.Text).String" {
-			s.complain(e, "a Text is said in English: say it in the language of whoever reads it")
+		if speaks && callee == "(stowage/portal.Text).String" {
+			s.complain(e, "a Text is said in English: say it in the language of whoever reads it (the audit log's is lang.English)")
 		}
-		if silent && (strings.HasPrefix(callee, "fmt.") || strings.HasPrefix(callee, "github.com/a-h/templ.")) {
+		if speaks && (strings.HasPrefix(callee, "fmt.") || strings.HasPrefix(callee, "github.com/a-h/templ.")) {
 			for _, a := range e.Args {
 				if is(r.info.TypeOf(a), "Text") {
 					s.complain(a, callee+" says a Text in English: say it in the language of whoever reads it")
@@ -433,10 +434,10 @@ func (s *source) fits(r *room, n ast.Node, key, one string, v site) {
 	for _, a := range v.args {
 		kinds = append(kinds, kindOf(r.info.TypeOf(a)))
 	}
-	if got := places(key, len(kinds), false); !slices.Equal(got, kinds) {
+	if got := places(key, len(kinds), v.counts); !slices.Equal(got, kinds) {
 		s.complain(n, fmt.Sprintf("%q has the places %q, and is filled with %q", key, got, kinds))
 	}
-	if got := places(one, len(kinds), true); v.counts && !slices.Equal(got, kinds) {
+	if got := places(one, len(kinds), true); v.counts && len(got) > 0 && !slices.Equal(got, kinds) {
 		s.complain(n, fmt.Sprintf("%q has the places %q, and is filled with %q", one, got, kinds))
 	}
 }
