@@ -24,6 +24,7 @@ func (s *Site) Register(w *web.Server) {
 	account.GET("", s.showAccount)
 	account.POST("/password", s.changePassword)
 	account.POST("/zone", s.changeZone)
+	account.POST("/language", s.changeLanguage)
 	account.POST("/sign-out-everywhere", s.signOutEverywhere)
 	account.GET("/*", s.backToAccount)
 
@@ -81,4 +82,6 @@ func (s *Site) Register(w *web.Server) {
 	steer.POST("/servers/:uid/check", s.checkServer)
 	steer.POST("/servers/:uid/storages/:storage/confirm", s.confirmGone)
 	steer.POST("/servers/:uid/storages/:storage/unbrake", s.letRemovalsGoOn)
+
+	s.registerFaults(staff, steer)
 }

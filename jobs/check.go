@@ -17,7 +17,7 @@ import (
 type Need struct {
 	Privilege string
 	Path      string
-	Why       string // a clause: "for the bandwidth limit of VPS S"
+	Why       portal.Text // a clause: "for the bandwidth limit of VPS S"
 }
 
 // CheckServer looks at everything about a server that a set-up can get wrong: whether it is reached, its clock,
@@ -26,35 +26,35 @@ type Need struct {
 // products need besides. It changes nothing on the server.
 func CheckServer(ctx context.Context, client *pve.Client, storages []string, vmids []int, more ...Need) []portal.Finding {
 	var out []portal.Finding
-	add := func(level, text, mend string) {
+	add := func(level string, text, mend portal.Text) {
 		out = append(out, portal.Finding{Level: level, Text: text, Mend: mend})
 	}
 	version, err := client.Version(ctx)
 	if err != nil {
-		add("error", "The server can't be reached: "+troubleText(err), "Compare the endpoint, the fingerprint and the token with those on the host.")
+		add("error", portal.Say("The server can't be reached: %s", troubleText(err)), "Compare the endpoint, the fingerprint and the token with those on the host.")
 		return out
 	}
 	if version.Major < 8 {
-		add("error", "Proxmox VE "+version.Version+" is too old.", "Upgrade to 8.4 or 9.")
+		add("error", portal.Say("Proxmox VE %s is too old.", version.Version), "Upgrade to 8.4 or 9.")
 	} else {
-		add("ok", "Proxmox VE "+version.Version+" answers.", "")
+		add("ok", portal.Say("Proxmox VE %s answers.", version.Version), "")
 	}
 	if skew, known := client.Skew(); known && skew.Abs() > portal.SkewLimit {
-		add("error", fmt.Sprintf("Its clock and ours differ by %s; nothing is deleted by age until they agree.", skew), "Set up time synchronisation (chrony) on both.")
+		add("error", portal.Say("Its clock and ours differ by %s; nothing is deleted by age until they agree.", skew), "Set up time synchronisation (chrony) on both.")
 	}
 	rights, err := client.Permissions(ctx)
 	if err != nil {
-		add("error", "The token's permissions can't be read: "+troubleText(err), "")
+		add("error", portal.Say("The token's permissions can't be read: %s", troubleText(err)), "")
 		return out
 	}
 	resources, err := client.Resources(ctx)
 	if err != nil {
-		add("error", "The cluster's resources can't be read: "+troubleText(err), "")
+		add("error", portal.Say("The cluster's resources can't be read: %s", troubleText(err)), "")
 		return out
 	}
 	missing, err := missingPrivileges(ctx, client, rights, resources, storages, vmids, more)
 	if err != nil {
-		add("error", "The token's permissions can't be read: "+troubleText(err), "")
+		add("error", portal.Say("The token's permissions can't be read: %s", troubleText(err)), "")
 		return out
 	}
 	out = append(out, rightFindings(client.TokenID(), missing)...)
@@ -69,8 +69,8 @@ const noMachine = "/vms/999999999"
 // lack is one privilege that is missing on a path.
 type lack struct {
 	privilege, path string
-	why             string // what stands in brackets behind it
-	propagate       bool   // it is granted there, and doesn't reach below
+	why             portal.Text // what stands in brackets behind it
+	propagate       bool        // it is granted there, and doesn't reach below
 }
 
 // missingPrivileges lists each missing privilege once, on the path on which it should be granted.
@@ -150,19 +150,19 @@ func rightFindings(token string, missing []lack) []portal.Finding {
 	var out []portal.Finding
 	user, _, _ := strings.Cut(token, "!")
 	for _, m := range missing {
-		text := "Missing privilege: " + m.privilege + " on " + m.path
+		text := portal.Say("Missing privilege: %s on %s.", m.privilege, m.path)
 		if m.why != "" {
-			text += " (" + m.why + ")"
+			text = portal.Say("Missing privilege: %s on %s (%s).", m.privilege, m.path, m.why)
 		}
 		propagate := ""
 		if m.propagate {
 			propagate = " --propagate 1"
 		}
-		out = append(out, portal.Finding{Level: "error", Text: text + ".",
-			Mend: fmt.Sprintf("pveum acl modify %s --roles ROLE --users %s --tokens '%s'%s, with a role that holds it; a token with privilege separation has only what its user has as well.",
+		out = append(out, portal.Finding{Level: "error", Text: text,
+			Mend: portal.Say("pveum acl modify %s --roles ROLE --users %s --tokens '%s'%s, with a role that holds it; a token with privilege separation has only what its user has as well.",
 				m.path, user, token, propagate)})
 	}
-	slices.SortStableFunc(out, func(a, b portal.Finding) int { return strings.Compare(a.Text, b.Text) })
+	slices.SortStableFunc(out, func(a, b portal.Finding) int { return strings.Compare(a.Text.String(), b.Text.String()) })
 	return out
 }
 
@@ -171,7 +171,7 @@ func storageFindings(ctx context.Context, client *pve.Client, resources pve.Reso
 	var out []portal.Finding
 	configs, err := client.StorageConfigs(ctx)
 	if err != nil {
-		return []portal.Finding{{Level: "error", Text: "The storages' settings can't be read: " + troubleText(err)}}
+		return []portal.Finding{{Level: "error", Text: portal.Say("The storages' settings can't be read: %s", troubleText(err))}}
 	}
 	for _, name := range storages {
 		i := slices.IndexFunc(configs, func(c pve.StorageConfig) bool { return c.Storage == name })
@@ -185,16 +185,16 @@ func storageFindings(ctx context.Context, client *pve.Client, resources pve.Reso
 			continue // neither of the privileges that show it: said already
 		}
 		if i < 0 {
-			out = append(out, portal.Finding{Level: "error", Text: "Backup storage " + name + " does not exist, or the token may not see it.", Mend: "Create it, or grant Datastore.Audit on /storage/" + name + "."})
+			out = append(out, portal.Finding{Level: "error", Text: portal.Say("Backup storage %s does not exist, or the token may not see it.", name), Mend: portal.Say("Create it, or grant Datastore.Audit on /storage/%s.", name)})
 			continue
 		}
 		c := configs[i]
 		if !slices.Contains(c.Content, "backup") {
-			out = append(out, portal.Finding{Level: "error", Text: "Storage " + name + " takes no backups.", Mend: "pvesm set " + name + " --content " + strings.Join(append(slices.Clone(c.Content), "backup"), ",")})
+			out = append(out, portal.Finding{Level: "error", Text: portal.Say("Storage %s takes no backups.", name), Mend: portal.Verbatim("pvesm set " + name + " --content " + strings.Join(append(slices.Clone(c.Content), "backup"), ","))})
 		}
 		if keeps := c.PruneBackups; keeps != "" && !strings.Contains(keeps, "keep-all=1") {
-			out = append(out, portal.Finding{Level: "error", Text: fmt.Sprintf("Storage %s prunes by itself (%s): Proxmox would delete copies that customers paid for, and refuse new ones at the limit.", name, keeps),
-				Mend: "pvesm set " + name + " --prune-backups keep-all=1"})
+			out = append(out, portal.Finding{Level: "error", Text: portal.Say("Storage %s prunes by itself (%s): Proxmox would delete copies that customers paid for, and refuse new ones at the limit.", name, keeps),
+				Mend: portal.Verbatim("pvesm set " + name + " --prune-backups keep-all=1")})
 		}
 		seen := 0
 		for _, s := range resources.Storages {
@@ -203,14 +203,14 @@ func storageFindings(ctx context.Context, client *pve.Client, resources pve.Reso
 			}
 			seen++
 			if s.Status != "available" {
-				out = append(out, portal.Finding{Level: "warning", Text: "Storage " + name + " is not available on node " + s.Node + ".", Mend: "Look at its mount on that node."})
+				out = append(out, portal.Finding{Level: "warning", Text: portal.Say("Storage %s is not available on node %s.", name, s.Node), Mend: "Look at its mount on that node."})
 			}
 			if s.Total > 0 && s.Used*100/s.Total >= 85 {
-				out = append(out, portal.Finding{Level: "warning", Text: fmt.Sprintf("Storage %s on node %s is %d %% full.", name, s.Node, s.Used*100/s.Total), Mend: "Make room, or sell less of it."})
+				out = append(out, portal.Finding{Level: "warning", Text: portal.Say("Storage %s on node %s is %d %% full.", name, s.Node, s.Used*100/s.Total), Mend: "Make room, or sell less of it."})
 			}
 		}
 		if seen > 0 {
-			out = append(out, portal.Finding{Level: "ok", Text: fmt.Sprintf("Storage %s (%s) is there.", name, c.Type)})
+			out = append(out, portal.Finding{Level: "ok", Text: portal.Say("Storage %s (%s) is there.", name, c.Type)})
 		}
 	}
 	return out
@@ -223,7 +223,7 @@ func jobFindings(ctx context.Context, client *pve.Client, storages []string) []p
 		if pve.ReasonOf(err) == pve.Permission {
 			return nil // said as a missing Sys.Audit already
 		}
-		return []portal.Finding{{Level: "warning", Text: "The cluster's backup jobs can't be read: " + troubleText(err)}}
+		return []portal.Finding{{Level: "warning", Text: portal.Say("The cluster's backup jobs can't be read: %s", troubleText(err))}}
 	}
 	var out []portal.Finding
 	for _, j := range jobs {
@@ -231,7 +231,7 @@ func jobFindings(ctx context.Context, client *pve.Client, storages []string) []p
 			continue
 		}
 		if j.PruneBackups != "" && !strings.Contains(j.PruneBackups, "keep-all=1") {
-			out = append(out, portal.Finding{Level: "error", Text: fmt.Sprintf("Backup job %s prunes storage %s (%s): it deletes customers' copies of the machines it backs up.", j.ID, j.Storage, j.PruneBackups),
+			out = append(out, portal.Finding{Level: "error", Text: portal.Say("Backup job %s prunes storage %s (%s): it deletes customers' copies of the machines it backs up.", j.ID, j.Storage, j.PruneBackups),
 				Mend: "Give the job another storage, or keep-all=1."})
 		}
 	}
@@ -307,10 +307,10 @@ func needsOf(products []portal.Product, sold func(portal.Product) bool) []Need {
 			continue
 		}
 		if p.BWLimit > 0 {
-			out = append(out, Need{"Sys.Modify", "/", "for the bandwidth limit of product " + p.Name})
+			out = append(out, Need{"Sys.Modify", "/", portal.Say("for the bandwidth limit of product %s", p.Name)})
 		}
 		if p.Fleecing != "" {
-			out = append(out, Need{"Datastore.AllocateSpace", "/storage/" + p.Fleecing, "for the fleecing images of product " + p.Name})
+			out = append(out, Need{"Datastore.AllocateSpace", "/storage/" + p.Fleecing, portal.Say("for the fleecing images of product %s", p.Name)})
 		}
 	}
 	return out

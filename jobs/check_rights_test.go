@@ -214,7 +214,7 @@ func TestCheckPropagation(t *testing.T) {
 				}
 				w.wantRights(r, c.want...)
 				for _, f := range mustFind(t, w) {
-					if strings.Contains(f.Text, "without propagation") && !strings.Contains(f.Mend, " --propagate 1") {
+					if strings.Contains(f.Text.String(), "without propagation") && !strings.Contains(f.Mend.String(), " --propagate 1") {
 						t.Errorf("%q is mended by %q", f.Text, f.Mend)
 					}
 				}
@@ -316,11 +316,11 @@ func TestCheckServerMends(t *testing.T) {
 				if f.Level == "ok" {
 					continue
 				}
-				lines = append(lines, f.Level+": "+f.Text)
-				_, path, _ := strings.Cut(strings.TrimSuffix(f.Text, "."), " on ")
+				lines = append(lines, f.Level+": "+f.Text.String())
+				_, path, _ := strings.Cut(strings.TrimSuffix(f.Text.String(), "."), " on ")
 				path, _, _ = strings.Cut(path, " (")
 				want := fmt.Sprintf("pveum acl modify %s --roles ROLE --users portal@pve --tokens 'portal@pve!api'", path)
-				if !strings.HasPrefix(f.Mend, want) {
+				if !strings.HasPrefix(f.Mend.String(), want) {
 					t.Errorf("%q is mended by %q, expected %q", f.Text, f.Mend, want)
 				}
 			}

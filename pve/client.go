@@ -84,7 +84,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &edge{reads: cfg.Transport, changes: cfg.Transport}
+	e := &edge{reads: cfg.Transport, changes: cfg.Transport, secret: cfg.Secret}
 	if cfg.Transport == nil {
 		trust := trust{pins: pins, roots: cfg.CAs, now: cfg.Now}
 		e.reads, e.changes, e.traced = trust.transport(true), trust.transport(false), true

@@ -40,7 +40,7 @@ type SlotView struct {
 	Size      int64 // of the copy that it led to
 	Attempt   int
 	RunAfter  time.Time // of an operation that waits
-	WaitsFor  string
+	WaitsFor  portal.Text
 	Cancelled bool
 }
 
@@ -179,7 +179,7 @@ func slotViews(ctx context.Context, q querier, serviceID int64, since time.Time)
 		var attempt sql.NullInt64
 		err = s.Scan(&v.ServiceID, &v.ScheduleID, &v.Date, &due, &start, &v.State, &v.Reason, &ended, &op, &began, &done, &run, &attempt, &waits, &state, &size)
 		v.DueAt, v.StartBy, v.EndedAt, v.Operation = at(due), at(start), at(ended), op.String
-		v.Began, v.Ended, v.Attempt, v.WaitsFor, v.Size = at(began), at(done), int(attempt.Int64), waits.String, size.Int64
+		v.Began, v.Ended, v.Attempt, v.WaitsFor, v.Size = at(began), at(done), int(attempt.Int64), portal.Text(waits.String), size.Int64
 		v.Cancelled = state.String == string(portal.StateCancelled)
 		if state.String == string(portal.StateQueued) {
 			v.RunAfter = at(run)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"stowage/portal"
@@ -77,12 +78,7 @@ func (c *demoCmd) Run(a *app) (err error) {
 	defer stop()
 	return runPortal(ctx, portalOptions{
 		DB: db, Now: a.now, Log: log, Listen: c.Listen, URL: public, Demo: true, MetricsOpen: !c.Public,
-		Transport: func(s portal.Server) http.RoundTripper {
-			if sim := sims[s.Name]; sim != nil {
-				return sim
-			}
-			return nowhere{}
-		},
+		Transport: demoNetwork(sims), Faults: newDemoFaults(a.now, sims),
 		Listening: func(at *url.URL) {
 			c.welcome(a.out, at, folder)
 			side.Go(func() {
@@ -127,6 +123,31 @@ func canListen(ctx context.Context, address string) error {
 		return err
 	}
 	return l.Close()
+}
+
+// demoNetwork leads to the simulators of the demo's servers.
+func demoNetwork(sims map[string]*pvesim.Sim) func(portal.Server) http.RoundTripper {
+	return func(s portal.Server) http.RoundTripper {
+		if sim := sims[s.Name]; sim != nil {
+			return demoWire{sim}
+		}
+		return nowhere{}
+	}
+}
+
+// demoWire carries requests to a simulator as a network does: to the node whose address it is, and to none that is
+// cut off. Another node of the cluster may answer in its place.
+type demoWire struct{ sim *pvesim.Sim }
+
+// RoundTrip implements http.RoundTripper.
+func (w demoWire) RoundTrip(r *http.Request) (*http.Response, error) {
+	if node, _, _ := strings.Cut(r.URL.Hostname(), "."); !w.sim.Reachable(node) {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.EHOSTUNREACH}
+	}
+	return w.sim.RoundTrip(r)
 }
 
 // nowhere stands for servers that were added to the demo and are not part of it: it reaches nobody.

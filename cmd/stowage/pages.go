@@ -2,6 +2,7 @@ package main
 
 import (
 	"stowage/handlers"
+	"stowage/portal"
 	"stowage/templates"
 )
 
@@ -9,13 +10,16 @@ import (
 func newSite(o portalOptions) *handlers.Site {
 	version, _ := buildVersion()
 	options := handlers.Options{DB: o.DB, Log: o.Log, Version: version, Demo: o.Demo}
+	if o.Faults != nil {
+		options.Faults = o.Faults.panel()
+	}
 	if o.Demo {
 		options.DemoPassword = demoPassword
 		for _, c := range demoClients {
-			options.DemoLogins = append(options.DemoLogins, templates.DemoLogin{Email: demoEmail(c.key), What: "client, " + c.name})
+			options.DemoLogins = append(options.DemoLogins, templates.DemoLogin{Email: demoEmail(c.key), What: portal.Say("client, %s", c.name)})
 		}
 		for _, s := range demoStaff {
-			options.DemoLogins = append(options.DemoLogins, templates.DemoLogin{Email: demoEmail(s.key), What: "staff, " + string(s.role)})
+			options.DemoLogins = append(options.DemoLogins, templates.DemoLogin{Email: demoEmail(s.key), What: portal.Say("staff, %s", templates.RoleWord(string(s.role)))})
 		}
 	}
 	return handlers.New(options)

@@ -33,6 +33,7 @@ type portalOptions struct {
 
 	Transport func(portal.Server) http.RoundTripper // instead of the network, to Proxmox VE
 	Demo      bool
+	Faults    *demoFaults // what staff may break, in the demo
 
 	// Listening is told the portal's address once it answers.
 	Listening func(*url.URL)
@@ -72,7 +73,11 @@ func runPortal(ctx context.Context, o portalOptions) error {
 		})
 	}
 	start(func() error {
-		err := engine.Run(ctx)
+		run := engine.Run
+		if o.Faults != nil {
+			run = o.Faults.engine.around(run)
+		}
+		err := run(ctx)
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return nil
 		}

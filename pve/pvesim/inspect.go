@@ -141,3 +141,31 @@ func (s *Sim) Counts() map[string]int {
 	defer s.mu.Unlock()
 	return maps.Clone(s.counts)
 }
+
+// Injected is a fault that was injected and not removed.
+type Injected struct {
+	Fault
+	Since time.Time
+	Hits  int // calls that it has hit
+}
+
+// Injected are the faults that hold or wait for their call, in the order in
+// which they were injected.
+func (s *Sim) Injected() []Injected {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := []Injected{}
+	for _, f := range s.faults {
+		out = append(out, Injected{Fault: f.Fault, Since: fromMS(f.since), Hits: f.hit})
+	}
+	return out
+}
+
+// Reachable says whether a node answers at its own address: it has power and
+// nothing cuts it off. Other nodes of its cluster answer for themselves.
+func (s *Sim) Reachable(node string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.node(node)
+	return n != nil && !n.Offline && !s.cutOff(node)
+}
