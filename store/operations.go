@@ -102,21 +102,31 @@ func (db *DB) Enqueue(ctx context.Context, clientID int64, serviceUID string, re
 	return op, err
 }
 
+// referenceTries is how often another reference is taken where one is another operation's already. With forty
+// million operations that is so for one in twenty.
+const referenceTries = 10
+
 // insertOperation adds a granted operation. What the schema refuses has become busy meanwhile.
 func (t *tx) insertOperation(op *portal.Operation, s portal.Situation) error {
-	op.UID, op.Reference = t.db.UID(), reference()
+	op.UID = t.db.UID()
 	op.ServiceID, op.ServerID, op.State, op.CreatedAt, op.Version = s.Service.ID, s.Service.ServerID, portal.StateQueued, t.now, 1
 	op.Node = s.Service.Node
 	if op.RunAfter.IsZero() {
 		op.RunAfter = t.now
 	}
 	var err error
-	op.ID, err = t.insert(`INSERT INTO operations (uid, reference, service_id, server_id, kind, exclusive, state, step, schedule_id, slot_date,
-			backup_id, replace_id, timing, protect, note, mode, node, manual, run_after, start_by, give_up_at, actor, retry_of, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`,
-		op.UID, op.Reference, op.ServiceID, op.ServerID, op.Kind, op.Kind.Exclusive(), op.State, op.Step, idOrNull(op.ScheduleID), textOrNull(op.SlotDate),
-		idOrNull(op.BackupID), idOrNull(op.ReplaceID), op.Timing, op.Protect, op.Note, op.Mode, op.Node, op.Manual, unix(op.RunAfter), unix(op.StartBy),
-		unix(op.GiveUpAt), op.Actor, idOrNull(op.RetryOf), t.now.Unix())
+	for range referenceTries {
+		op.Reference = t.db.reference()
+		op.ID, err = t.insert(`INSERT INTO operations (uid, reference, service_id, server_id, kind, exclusive, state, step, schedule_id, slot_date,
+				backup_id, replace_id, timing, protect, note, mode, node, manual, run_after, start_by, give_up_at, actor, retry_of, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`,
+			op.UID, op.Reference, op.ServiceID, op.ServerID, op.Kind, op.Kind.Exclusive(), op.State, op.Step, idOrNull(op.ScheduleID), textOrNull(op.SlotDate),
+			idOrNull(op.BackupID), idOrNull(op.ReplaceID), op.Timing, op.Protect, op.Note, op.Mode, op.Node, op.Manual, unix(op.RunAfter), unix(op.StartBy),
+			unix(op.GiveUpAt), op.Actor, idOrNull(op.RetryOf), t.now.Unix())
+		if !unique(err, "operations.reference") {
+			break
+		}
+	}
 	if unique(err, "operations.") || unique(err, "operations_queued") {
 		return portal.Refuse(portal.CodeBusy, "The same is waiting to be done already.")
 	}
