@@ -1,7 +1,6 @@
 package handlers_test
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -402,7 +401,7 @@ func TestHistoryGoesOn(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	for i := range 53 {
-		s.fail(s.h100, fmt.Sprintf("Number %d failed.", i))
+		s.fail(s.h100, portal.Say("Number %d failed.", i))
 	}
 	v := s.as("ada@demo.test")
 	a := v.get("/services/"+s.h100.UID+"/operations").want(200, "Number 52 failed.", "Number 3 failed.")

@@ -56,6 +56,7 @@ type site struct {
 	t      *testing.T
 	db     *store.DB
 	clock  *hand
+	web    *web.Server
 	server *httptest.Server
 
 	pve         portal.Server
@@ -80,7 +81,7 @@ func open(t *testing.T, change ...func(*handlers.Options)) *site {
 		t.Fatal(err)
 	}
 	s := &site{t: t, clock: &hand{t: start}, operationOf: map[string]portal.Operation{}}
-	s.db, err = store.Open(store.Options{Path: filepath.Join(dir, "stowage.db"), Keys: keys, Now: s.clock.now, NoSync: true})
+	s.db, err = store.Open(store.Options{Path: filepath.Join(dir, "stowage.db"), Keys: keys, Now: s.clock.now, NoSync: true, Pseudo: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,6 +113,7 @@ func open(t *testing.T, change ...func(*handlers.Options)) *site {
 		t.Fatal(err)
 	}
 	pages.Register(w)
+	s.web = w
 	s.server = httptest.NewUnstartedServer(nil)
 	s.server.Config = w.HTTP()
 	s.server.Start()
@@ -228,7 +230,7 @@ func (s *site) addCopy(svc portal.Service, ago time.Duration, note string, chang
 }
 
 // fail makes a backup that ended badly.
-func (s *site) fail(svc portal.Service, reason string) portal.Operation {
+func (s *site) fail(svc portal.Service, reason portal.Text) portal.Operation {
 	s.t.Helper()
 	op := s.begin(svc, "")
 	b, err := s.db.Backup(s.t.Context(), op.BackupID)

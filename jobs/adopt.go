@@ -38,12 +38,12 @@ func (e *Engine) readMachine(ctx context.Context, s *portal.Service) (pve.GuestC
 	if err != nil {
 		return pve.GuestConfig{}, err
 	}
-	unread := func(sentence string, err error) error {
+	unread := func(sentence portal.Text, err error) error {
 		return &portal.Error{Code: portal.CodeUnavailable, Sentence: sentence, Staff: troubleText(err), Err: err}
 	}
 	resources, err := l.client.Resources(ctx)
 	if err != nil {
-		return pve.GuestConfig{}, unread("The server "+l.server.Name+" can't be reached.", err)
+		return pve.GuestConfig{}, unread(portal.Say("The server %s can't be reached.", l.server.Name), err)
 	}
 	i := slices.IndexFunc(resources.Guests, func(g pve.GuestResource) bool { return g.VMID == s.VMID })
 	if i < 0 {

@@ -56,7 +56,7 @@ func lookDump(t *turn) (seen portal.Sight, err error) {
 	}
 	if (seen.Task == portal.TaskEnded || t.parsed.Finished) && !seen.Done && err == nil {
 		// The task says that it is made, and the listing doesn't show it. One of both is wrong: look again.
-		if t.now.Sub(t.op.ProgressAt) < unlistedFor {
+		if t.now.Sub(t.op.ProgressAt) < unlistedFor || t.now.Before(t.op.StartBy) && (t.doubted || t.there(t.parsed.Archive)) {
 			seen.Task = portal.TaskUnreachable
 		}
 	}
@@ -78,10 +78,17 @@ func (t *turn) lookArchive(volid string) (bool, error) {
 		return false, err
 	}
 	seen, archives, err := t.list(row, cmp.Or(t.op.IntentNode, t.op.Node))
-	if err != nil || seen.Jumped {
-		return false, err // something else may be mounted there: what lies on it now may be gone with it
+	if err != nil {
+		return false, err
+	}
+	t.doubted = !seen.Authoritative || t.lacks(row)
+	if seen.Jumped {
+		return false, nil // something else may be mounted there: what lies on it now may be gone with it
 	}
 	for _, a := range archives {
+		if t.known(row, a.Volid) {
+			continue // of an earlier attempt
+		}
 		m, _, valid := portal.ReadMark(a.FirstLine, t.e.db.MarkKey())
 		if a.Volid == volid && volid != "" || valid && m.Operation == t.op.UID && m.Installation == t.e.db.Installation() {
 			t.archive = &a
@@ -91,6 +98,34 @@ func (t *turn) lookArchive(volid string) (bool, error) {
 	return false, nil
 }
 
+// there asks the storage for an archive by its name, which no listing that was cut short can hide. Only a storage that
+// says that it hasn't got it has not.
+func (t *turn) there(volid string) bool {
+	if volid == "" {
+		return false
+	}
+	_, err := t.link.client.Archive(t, cmp.Or(t.op.IntentNode, t.op.Node), t.sit.Product.Storage, volid)
+	return pve.ClassOf(err) != pve.Gone
+}
+
+// lacks tells whether a copy on the storage is absent since this operation was there, believed missing or not: then
+// the storage shows less than it has, or loses what it had.
+func (t *turn) lacks(row store.StorageRow) bool {
+	return slices.ContainsFunc(t.sit.Backups, func(b portal.Backup) bool {
+		return b.Node+"/"+b.Storage == row.Place() && !b.MissingSince.Before(t.op.CreatedAt.Add(-missingBefore))
+	})
+}
+
+// missingBefore is how long before an operation a copy may have vanished for that to cast doubt on the storage.
+const missingBefore = 6 * time.Hour
+
+// known tells whether an archive has a row other than that of the copy being made.
+func (t *turn) known(row store.StorageRow, volid string) bool {
+	return slices.ContainsFunc(t.sit.Backups, func(b portal.Backup) bool {
+		return b.Volid == volid && b.Node+"/"+b.Storage == row.Place() && b.ID != t.op.BackupID
+	})
+}
+
 // progress keeps how far the log says the dump is.
 func (t *turn) progress() {
 	p := t.parsed
@@ -98,7 +133,7 @@ func (t *turn) progress() {
 	t.op.DoneBytes, t.op.TotalBytes, t.op.Rate = p.TransferredBytes, p.TotalBytes, p.ReadRate
 	t.op.WaitsFor = ""
 	if p.Waiting {
-		t.op.WaitsFor = "another backup runs on your host"
+		t.op.WaitsFor = portal.WaitNode
 	}
 }
 
@@ -236,12 +271,15 @@ func afterDump(t *turn) error {
 	b.EndedAt = t.now
 	t.changes.Backup, t.changes.NoteDue = &b, true
 	if b.Class != portal.ClassGood && b.Class != portal.ClassSuspect {
-		t.failure = b.Reason
+		t.failure = b.Reason.String()
 		t.op.BackupID = 0 // the torso keeps its row; the next attempt gets its own
 		return t.attemptFailed(b.Reason)
 	}
-	t.note("done", "The backup is made: "+portal.Bytes(b.Size)+".", b.Volid)
+	t.note("done", portal.Say("The backup is made: %s.", portal.Size(b.Size)), b.Volid)
 	t.op.Percent, t.op.DumpPlace = 100, ""
+	if t.op.Scheduled() && t.op.Timing == portal.TimingNone && len(portal.Counted(t.asMine())) >= t.sit.Service.QuotaIn(t.sit.Product) {
+		t.op.Timing = portal.TimingAfter // copies that were believed missing are back: the place wasn't free
+	}
 	if t.op.Timing == portal.TimingAfter {
 		t.op.Step, t.op.RunAfter, t.op.Attempt = portal.StepEvict, t.now, 0
 		return t.save("dumped")
@@ -306,18 +344,18 @@ func (t *turn) succeed(b *portal.Backup) error {
 	if t.op.Scheduled() {
 		if s, err := t.e.db.Slot(t, t.op.ServiceID, t.op.ScheduleID, t.op.SlotDate); err == nil && b.StartedAt.Sub(s.DueAt) > portal.LateAfter {
 			slot = portal.SlotLate
-			t.changes.SlotReason = "began " + portal.Duration(b.StartedAt.Sub(s.DueAt)) + " late"
+			t.changes.SlotReason = portal.Say("began %s late", portal.Duration(b.StartedAt.Sub(s.DueAt)))
 		}
 	}
-	text := "The backup is in your list."
+	text := portal.InYourList
 	if b.Class == portal.ClassSuspect {
-		text = "The backup is in your list. " + b.Reason
+		text = portal.Sentences(text, b.Reason)
 	}
 	if t.changes.Follow == nil {
 		t.changes.Follow = t.clearUp()
 	}
 	if !t.hasOther(b.ID) {
-		t.tell("mail", "backup.first_good", text)
+		t.tell("backup.first_good", text)
 	}
 	return t.end(portal.StateSucceeded, text, b.Volid, slot)
 }
@@ -342,7 +380,7 @@ func dumpFailed(t *turn) error {
 }
 
 // attemptFailed counts a failed attempt: again after a pause, or the end.
-func (t *turn) attemptFailed(text string) error {
+func (t *turn) attemptFailed(text portal.Text) error {
 	if !t.op.CancelAt.IsZero() {
 		return t.cancelled()
 	}
@@ -353,20 +391,19 @@ func (t *turn) attemptFailed(text string) error {
 			others--
 		}
 	}
-	untouched := " You have no other backup yet."
-	if others == 1 {
-		untouched = " Your other backup is untouched."
-	} else if others > 1 {
-		untouched = fmt.Sprintf(" Your other %d backups are untouched.", others)
+	untouched := portal.Text("You have no other backup yet.")
+	if others > 0 {
+		untouched = portal.Count(others, "Your other backup is untouched.", "Your other %d backups are untouched.")
 	}
-	at, again := portal.NextAttempt(t.op.Attempt, t.op.Mode, t.op.StartedAt, t.now, t.op.StartBy)
-	if again && t.op.Manual && t.op.Attempt >= 2 {
-		again = false
+	at, more := portal.NextAttempt(t.op.Attempt, t.op.Mode, t.op.StartedAt, t.now, t.op.StartBy)
+	if t.op.Manual && t.op.Attempt >= 2 {
+		more = false
 	}
 	t.op.Reason = text
-	if !again {
-		return t.end(portal.StateFailed, text+untouched, t.failure, portal.SlotFailed)
+	if !more {
+		return t.end(portal.StateFailed, portal.Sentences(text, untouched), t.failure, portal.SlotFailed)
 	}
-	t.note("retry", text+" It is tried again.", t.failure)
-	return t.requeue(text+" It is tried again in "+portal.Duration(at.Sub(t.now))+".", t.failure, at.Sub(t.now), true)
+	t.note("retry", portal.Sentences(text, "It is tried again."), t.failure)
+	again := portal.Say("It is tried again in %s.", portal.Duration(at.Sub(t.now)))
+	return t.requeue(portal.Sentences(text, again), t.failure, at.Sub(t.now), true)
 }

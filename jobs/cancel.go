@@ -49,16 +49,19 @@ func (t *turn) cancel() (done bool, err error) {
 // cancelled ends the operation because a person wanted it to.
 func (t *turn) cancelled() error {
 	t.clearRequest()
-	text := "Cancelled. Your other backups are untouched."
+	text := portal.Cancelled
 	if t.op.Evicted && t.op.Timing == portal.TimingBefore {
-		text = "Cancelled. The oldest backup had been removed already to make room; your others are untouched."
+		text = portal.CancelledEvicted
 	}
 	return t.end(portal.StateCancelled, text, "cancelled by "+t.op.CancelBy, portal.SlotSkipped)
 }
 
 // plain says in a client's words why Proxmox could not do it. Never Proxmox's own text: that is for staff.
-func plain(failure string) string {
-	for _, w := range []struct{ part, text string }{
+func plain(failure string) portal.Text {
+	for _, w := range []struct {
+		part string
+		text portal.Text
+	}{
 		{"No space left", "The backup storage is full."},
 		{"Broken pipe", "The backup storage is full."},
 		{"max backup limit", "The backup storage takes no more backups of this machine."},

@@ -20,7 +20,7 @@ func (w *world) cancel(op portal.Operation) error {
 func (w *world) wantCancelled(id int64, sentence string) {
 	w.t.Helper()
 	op := w.operation(id)
-	if op.State != portal.StateCancelled || op.Reason != sentence {
+	if op.State != portal.StateCancelled || op.Reason.String() != sentence {
 		w.t.Fatalf("%s: %q, want %q\n%s", op.State, op.Reason, sentence, w.story())
 	}
 	if lock := w.sim.Guests()[0].Lock; lock != "" {
@@ -119,7 +119,7 @@ func TestCancelWaiting(t *testing.T) {
 	w.waitFor(time.Minute, "preflight", func() bool { return w.operation(op.ID).Step == portal.StepDump })
 	foreign, err := w.sim.StartForeignBackup("pve1", 101, "local", map[string]string{"remove": "0", "bwlimit": "8"})
 	w.must(err)
-	w.waitFor(time.Minute, "a waiting task", func() bool { return w.operation(op.ID).WaitsFor == "another backup runs on your host" })
+	w.waitFor(time.Minute, "a waiting task", func() bool { return w.operation(op.ID).WaitsFor.String() == "another backup runs on your host" })
 	w.must(w.cancel(op))
 	w.settle(5 * time.Minute)
 	w.wantCancelled(op.ID, "Cancelled. Your other backups are untouched.")
@@ -195,7 +195,7 @@ func TestCancelQueuedAfterEvict(t *testing.T) {
 	w.waitFor(5*time.Minute, "a failed attempt", func() bool { return w.last().Attempt == 1 && w.last().State == portal.StateQueued })
 	op := w.last()
 	w.must(w.cancel(op))
-	if got := w.operation(op.ID); !strings.Contains(got.Reason, "had been removed already") {
+	if got := w.operation(op.ID); !strings.Contains(got.Reason.String(), "had been removed already") {
 		t.Errorf("%s: %q", got.State, got.Reason)
 	}
 	w.wantCopies(2, 2)

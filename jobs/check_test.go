@@ -31,7 +31,7 @@ func (w *world) check() []string {
 	var out []string
 	for _, f := range findings {
 		if f.Level != "ok" {
-			out = append(out, f.Level+": "+f.Text)
+			out = append(out, f.Level+": "+f.Text.String())
 			if f.Mend == "" {
 				w.t.Errorf("%q says not how to mend it", f.Text)
 			}

@@ -96,7 +96,7 @@ func (t *turn) chooseVictim() error {
 		}
 		e = portal.EvictAfterBackup(copies, limit, made.UID, chosen)
 		if e.Victim == nil && e.Why == portal.WhyInUse {
-			return t.succeedWithWarning(e.Reason)
+			return t.succeedWithWarning(e.Reason.String())
 		}
 		if e.Victim == nil {
 			return t.succeed(nil)
@@ -141,7 +141,7 @@ var errRestarted = errors.New("jobs: the turn is over")
 // queue; after it the machine is not held up for long.
 func (t *turn) evictLater(why string) error {
 	if t.op.Timing == portal.TimingBefore {
-		return t.over(t.later("there is no free place, and nothing is removed by itself right now", why, time.Minute))
+		return t.over(t.later(noPlace, why, time.Minute))
 	}
 	t.op.Attempt++
 	if t.op.Attempt >= afterTries {
@@ -168,11 +168,11 @@ func intendEvict(t *turn) error {
 		return fmt.Errorf("the victim %s has no row", t.victim.UID)
 	}
 	t.op.VictimID = b.ID
-	return t.intendRemoval(b, "evict", "Makes room: removes the backup of "+t.when(b)+".")
+	return t.intendRemoval(b, "evict", portal.Say("Makes room: removes the backup of %s.", t.when(b)))
 }
 
 // intendRemoval writes down which archive is about to be deleted, and takes the storage's one place for it.
-func (t *turn) intendRemoval(b portal.Backup, action, text string) error {
+func (t *turn) intendRemoval(b portal.Backup, action string, text portal.Text) error {
 	t.op.IntentNode, t.op.DeletePlace = t.askNode(b), b.Node+"/"+b.Storage
 	t.changes.Audit = append(t.changes.Audit, store.Entry{Actor: "engine", Action: "pve.delete", Entity: "backup", EntityUID: b.UID, ServiceID: t.op.ServiceID, Before: b.Volid, After: action + " by " + t.op.UID})
 	t.note("begun", text, b.Volid)
@@ -201,7 +201,7 @@ func afterEvict(t *turn) error {
 	t.changes.RemovedID, t.changes.RemovedHow = t.op.VictimID, how
 	t.op.Evicted, t.op.DeletePlace = true, ""
 	if b, ok := t.copyRow(t.op.VictimID); ok {
-		t.note("done", "Removed the backup of "+t.when(b)+".", b.Volid)
+		t.note("done", portal.Say("Removed the backup of %s.", t.when(b)), b.Volid)
 	}
 	if t.op.Timing == portal.TimingAfter {
 		return t.succeed(nil)
@@ -234,7 +234,7 @@ func evictFailed(t *turn) error {
 func (t *turn) succeedWithWarning(why string) error {
 	t.op.Warning = "The new backup is made; the one that is to be removed for it is still there and will be removed as soon as possible."
 	t.note("note", t.op.Warning, why)
-	t.tell("staff", "backup.not_evicted", why)
+	t.tellStaff("backup.not_evicted", why)
 	t.clearRequest()
 	t.changes.Follow = t.removeLater()
 	return t.succeed(nil)
@@ -251,6 +251,9 @@ func (t *turn) removeLater() *portal.Operation {
 			return nil
 		}
 		copies := t.asMine()
+		for i, c := range copies {
+			copies[i].Listed = c.Volid != "" // a listing that proves nothing says nothing of what is there; the removal asks again
+		}
 		e := portal.EvictAfterBackup(copies, max(t.sit.Service.QuotaIn(t.sit.Product), len(portal.Counted(copies))-1), made.UID, "")
 		if e.Victim == nil {
 			return nil
@@ -270,12 +273,12 @@ func (t *turn) removal(backupID int64, actor string) *portal.Operation {
 }
 
 // when names a copy by its time in the schedule's zone.
-func (t *turn) when(b portal.Backup) string {
+func (t *turn) when(b portal.Backup) portal.When {
 	at := b.StartedAt
 	if t.sit.Location != nil {
 		at = at.In(t.sit.Location)
 	}
-	return at.Format("Mon 2 Jan 15:04")
+	return portal.When{At: at, Layout: "Mon 2 Jan 15:04"}
 }
 
 // brake stops automatic deletions on a storage where they are far more than usual.
@@ -311,7 +314,7 @@ var deleteStep = step{
 		if !ok {
 			return fmt.Errorf("the copy has no row")
 		}
-		return t.intendRemoval(b, "removed by "+t.op.Actor, "Removes the backup of "+t.when(b)+".")
+		return t.intendRemoval(b, "removed by "+t.op.Actor, portal.Say("Removes the backup of %s.", t.when(b)))
 	},
 	send: sendRemoval,
 	next: func(t *turn) error {
@@ -409,7 +412,7 @@ var protectStep = step{
 	},
 	next: func(t *turn) error {
 		t.changes.Protected = &t.op.Protect
-		text := "The backup is protected."
+		text := portal.Text("The backup is protected.")
 		if !t.op.Protect {
 			text = "The backup is no longer protected."
 		}

@@ -90,7 +90,7 @@ func TestEvictHold(t *testing.T) {
 	sent := len(w.sim.Calls())
 	w.every("03:00")
 	w.until("11-21 03:00")
-	w.wantSlot("11-21", portal.SlotSkipped, portal.ReasonHold)
+	w.wantSlot("11-21", portal.SlotSkipped, portal.ReasonHold.String())
 	if got := len(w.sim.Calls()) - sent; got != 0 {
 		t.Errorf("%d changes sent", got)
 	}
@@ -111,7 +111,7 @@ func TestEvictAllProtected(t *testing.T) {
 	}
 	w.every("03:00")
 	w.until("11-21 03:00")
-	w.wantSlot("11-21", portal.SlotSkipped, portal.ReasonAllProtected)
+	w.wantSlot("11-21", portal.SlotSkipped, portal.ReasonAllProtected.String())
 	w.wantCopies(2, 2)
 	if n := w.told("mail", "backup.all_protected"); n != 1 {
 		t.Errorf("%d mails", n)
@@ -250,7 +250,7 @@ func TestEvictBrake(t *testing.T) {
 	}
 	w.until("11-21 02:30")
 	op := w.last()
-	if op.State != portal.StateQueued || op.WaitsFor != "there is no free place, and nothing is removed by itself right now" || !strings.Contains(op.StaffReason, "brake") {
+	if op.State != portal.StateQueued || op.WaitsFor.String() != "there is no free place, and nothing is removed by itself right now" || !strings.Contains(op.StaffReason, "brake") {
 		t.Errorf("%s, waits for %q, staff %q", op.State, op.WaitsFor, op.StaffReason)
 	}
 	if got := w.order(); got != "dump dump dump" {
@@ -385,7 +385,7 @@ func TestEvictClockOff(t *testing.T) {
 			w.wantCopies(3, 3)
 			w.until("11-22 03:00")
 			op := w.last()
-			if op.State != portal.StateQueued || !strings.Contains(op.StaffReason, "clock") || op.WaitsFor != "there is no free place, and nothing is removed by itself right now" {
+			if op.State != portal.StateQueued || !strings.Contains(op.StaffReason, "clock") || op.WaitsFor.String() != "there is no free place, and nothing is removed by itself right now" {
 				t.Errorf("%s, waits for %q, staff %q", op.State, op.WaitsFor, op.StaffReason)
 			}
 			if n := len(w.changes("DELETE", "")); n != 0 {

@@ -143,7 +143,7 @@ func TestMachineReplaced(t *testing.T) {
 			}
 			w.settle(time.Hour)
 			got := w.operation(op.ID)
-			if got.State != portal.StateFailed || !strings.HasPrefix(got.Reason, "Another machine has taken the place") || !strings.Contains(got.StaffReason, w.service.Identity.UUID) {
+			if got.State != portal.StateFailed || !strings.HasPrefix(got.Reason.String(), "Another machine has taken the place") || !strings.Contains(got.StaffReason, w.service.Identity.UUID) {
 				t.Errorf("%s: %q, staff %q", got.State, got.Reason, got.StaffReason)
 			}
 		} else {

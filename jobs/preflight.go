@@ -33,12 +33,29 @@ func (t *turn) preflight() error {
 	}
 	seen, elsewhere, err := t.listAll(row, t.op.Node)
 	if err != nil {
-		return t.later("The backup storage can't be read right now.", err.Error(), time.Minute)
+		return t.later("the backup storage can't be read right now", err.Error(), time.Minute)
 	}
 	if !seen.Authoritative {
-		return t.later("the list of your backups could not be confirmed", "listing without authority: "+seen.Doubt, time.Minute)
+		return t.later(unconfirmed, "listing without authority: "+seen.Doubt, time.Minute)
+	}
+	if made, err := t.madeAfterAll(); made || err != nil {
+		return err
 	}
 	return t.decide(config, row, elsewhere)
+}
+
+// madeAfterAll sees, before it is tried again, whether an attempt that counted as failed has made its archive after
+// all: a listing may have hidden it then. The mark is only written when the archive is whole.
+func (t *turn) madeAfterAll() (bool, error) {
+	if t.op.Attempt == 0 || t.op.BackupID == 0 {
+		return false, nil
+	}
+	made, err := t.lookArchive("")
+	if !made || err != nil {
+		return made, err
+	}
+	t.op.Step = portal.StepDump
+	return true, afterDump(t)
 }
 
 // machine sees that the machine is the service's, on the node we think, idle, and worth backing up.
@@ -51,7 +68,8 @@ func (t *turn) machine() (pve.GuestConfig, bool, error) {
 		return config, false, t.unanswered(err)
 	}
 	if config.Stump() {
-		return config, false, t.laterOrFail("Your machine is being restored, or a restore of it was cut off. Our team has been told.", "the config is a stump: a restore runs or has failed", 5*time.Minute)
+		return config, false, t.laterOrFail("Your machine is being restored, or a restore of it was cut off. Our team has been told.",
+			"your machine is being restored, or a restore of it was cut off. Our team has been told", "the config is a stump: a restore runs or has failed", 5*time.Minute)
 	}
 	if !t.sit.Service.Identity.Same(identityOf(config)) {
 		if err := t.e.db.SetServiceState(t, "engine", t.sit.Service, portal.ServiceMachineReplaced, "preflight saw uuid "+config.UUID); err != nil {
@@ -75,11 +93,7 @@ func (t *turn) machine() (pve.GuestConfig, bool, error) {
 		return config, false, err
 	}
 	if lock != "" {
-		text := fmt.Sprintf("Your machine is busy: its host says %q. Try again when that has ended.", portal.LockWords(lock))
-		if t.op.Manual {
-			return config, false, t.fail(text, "config lock: "+lock)
-		}
-		return config, false, t.later("the machine is busy: "+portal.LockWords(lock), "config lock: "+lock, time.Minute)
+		return config, false, t.laterOrFail(portal.LockedSentence(lock), portal.LockedClause(lock), "config lock: "+lock, time.Minute)
 	}
 	if len(config.BackedUpDisks()) == 0 {
 		return config, false, t.fail("Your machine has no disk that is included in backups, so there is nothing to back up.", "no disk with backup=1 in the config")
@@ -92,13 +106,12 @@ func (t *turn) machine() (pve.GuestConfig, bool, error) {
 		switch {
 		case !task.Running || task.UPID.String() == t.op.UPID:
 		case task.ID == strconv.Itoa(t.sit.Service.VMID) && task.Type != "vncproxy" && task.Type != "spiceproxy" && task.Type != "termproxy":
-			text := "Something else is being done with your machine on its host. Try again in a few minutes."
 			if t.op.Manual && task.Type != "vzdump" {
-				return config, false, t.fail(text, "task "+task.UPID.String())
+				return config, false, t.fail("Something else is being done with your machine on its host. Try again in a few minutes.", "task "+task.UPID.String())
 			}
 			return config, false, t.later("something else is being done with the machine", "task "+task.UPID.String(), 30*time.Second)
 		case task.Type == "vzdump":
-			return config, false, t.later("a backup of your provider's runs on your host", "task "+task.UPID.String(), 30*time.Second)
+			return config, false, t.later(portal.WaitForeign, "task "+task.UPID.String(), 30*time.Second)
 		}
 	}
 	return config, true, nil
@@ -131,28 +144,31 @@ func (t *turn) storageReady() (store.StorageRow, bool, error) {
 	name := t.sit.Product.Storage
 	row, err := t.place(t.op.Node, name)
 	if portal.CodeOf(err) == portal.CodeNotFound {
-		return row, false, t.laterOrFail("The backup storage is not there. Our team has been told.", "storage "+name+" does not exist on node "+t.op.Node, 5*time.Minute)
+		return row, false, t.laterOrFail("The backup storage is not there. Our team has been told.",
+			"the backup storage is not there. Our team has been told", "storage "+name+" does not exist on node "+t.op.Node, 5*time.Minute)
 	}
 	if err != nil {
-		return row, false, t.later("We can't reach your host.", err.Error(), time.Minute)
+		return row, false, t.later(unreachable, err.Error(), time.Minute)
 	}
 	status, err := t.link.client.StorageStatus(t, t.op.Node, name)
 	if err != nil && pve.ClassOf(err) == pve.Unreachable {
-		return row, false, t.later("We can't reach your host.", err.Error(), time.Minute)
+		return row, false, t.later(unreachable, err.Error(), time.Minute)
 	}
 	if err != nil || !status.Active || status.Total <= 0 {
 		staff := "storage " + name + " is not active on node " + t.op.Node
 		if err != nil {
 			staff += ": " + err.Error()
 		}
-		return row, false, t.laterOrFail("The backup storage is offline. Our team has been told; your backups there are not touched.", staff, 2*time.Minute)
+		return row, false, t.laterOrFail("The backup storage is offline. Our team has been told; your backups there are not touched.",
+			"the backup storage is offline. Our team has been told; your backups there are not touched", staff, 2*time.Minute)
 	}
 	if !status.Holds("backup") {
-		return row, false, t.laterOrFail("The backup storage takes no backups. Our team has been told.", "storage "+name+" has no content type backup", 10*time.Minute)
+		return row, false, t.laterOrFail("The backup storage takes no backups. Our team has been told.",
+			"the backup storage takes no backups. Our team has been told", "storage "+name+" has no content type backup", 10*time.Minute)
 	}
 	rights, err := t.e.permissions(t, t.link)
 	if err != nil {
-		return row, false, t.later("We can't reach your host.", err.Error(), time.Minute)
+		return row, false, t.later(unreachable, err.Error(), time.Minute)
 	}
 	if missing := MissingRights(rights, t.sit.Service.VMID, name, t.op.Node); len(missing) > 0 {
 		return row, false, t.lacksRight(missing)
@@ -167,22 +183,25 @@ func (t *turn) storageReady() (store.StorageRow, bool, error) {
 // unanswered waits where the host can't be asked, and says so where it is a right that is missing.
 func (t *turn) unanswered(err error) error {
 	if pve.ReasonOf(err) == pve.Permission {
-		if rights, err := t.e.permissions(t, t.link); err == nil {
-			if missing := MissingRights(rights, t.sit.Service.VMID, t.sit.Product.Storage, t.op.Node); len(missing) > 0 {
-				return t.lacksRight(missing)
+		if rights, unread := t.e.permissions(t, t.link); unread == nil {
+			missing := MissingRights(rights, t.sit.Service.VMID, t.sit.Product.Storage, t.op.Node)
+			if len(missing) == 0 {
+				missing = []string{err.Error()} // a rule that takes everything away doesn't show among the rights
 			}
+			return t.lacksRight(missing)
 		}
 	}
-	return t.later("We can't reach your host.", err.Error(), time.Minute)
+	return t.later(unreachable, err.Error(), time.Minute)
 }
 
 // lacksRight waits for a right to be granted, or ends manual work. Staff are told once of each operation.
 func (t *turn) lacksRight(missing []string) error {
 	staff := "missing: " + strings.Join(missing, ", ")
 	if t.op.StaffReason != staff {
-		t.tell("staff", "server.rights", staff)
+		t.tellStaff("server.rights", staff)
 	}
-	return t.laterOrFail("The portal lacks a right on your host. Our team has been told.", staff, 10*time.Minute)
+	return t.laterOrFail("The portal lacks a right on your host. Our team has been told.",
+		"the portal lacks a right on your host. Our team has been told", staff, 10*time.Minute)
 }
 
 // decide chooses what makes room, checks the space, and moves on to the first change.
@@ -207,7 +226,7 @@ func (t *turn) decide(config pve.GuestConfig, row store.StorageRow, elsewhere st
 		timing = portal.TimingBefore
 	case t.op.Manual:
 		if room := portal.ManualRoom(copies, quota, 0); !room.Allowed {
-			return t.fail(room.Reason+" Nothing was made and nothing removed.", "no room at preflight")
+			return t.fail(portal.Sentences(room.Reason, "Nothing was made and nothing removed."), "no room at preflight")
 		}
 	default:
 		e := portal.Evict(copies, quota, t.sit.Product.Policy, t.now)
@@ -225,7 +244,7 @@ func (t *turn) decide(config pve.GuestConfig, row store.StorageRow, elsewhere st
 			if err != nil {
 				return err
 			}
-			return t.later("there is no free place, and nothing is removed by itself right now", why, 2*time.Minute)
+			return t.later(noPlace, why, 2*time.Minute)
 		}
 	}
 	var victimSize int64
@@ -238,7 +257,8 @@ func (t *turn) decide(config pve.GuestConfig, row store.StorageRow, elsewhere st
 		if err != nil {
 			return err
 		}
-		return t.laterOrFail("There is not enough space on the backup storage. Our team has been told; your backups are untouched.", why, 10*time.Minute)
+		return t.laterOrFail("There is not enough space on the backup storage. Our team has been told; your backups are untouched.",
+			"there is not enough space on the backup storage. Our team has been told; your backups are untouched", why, 10*time.Minute)
 	}
 	t.op.Timing, t.op.WaitsFor = timing, ""
 	t.op.Mode = t.sit.Service.ModeIn(t.sit.Product)
@@ -282,36 +302,37 @@ func (t *turn) space(config pve.GuestConfig, row store.StorageRow, copies []port
 // skip ends a slot without a backup because the rules say so.
 func (t *turn) skip(e portal.Eviction) error {
 	if e.Why == portal.WhyAllProtected {
-		t.tell("mail", "backup.all_protected", e.Reason)
+		t.tell("backup.all_protected", e.Reason)
 	}
 	if e.Why == portal.WhyInUse {
 		return t.later(e.Reason, e.Staff, time.Minute)
 	}
-	return t.end(portal.StateCancelled, "Skipped: "+e.Reason+".", e.Staff, portal.SlotSkipped)
+	return t.end(portal.StateCancelled, portal.Say("Skipped: %s.", e.Reason), e.Staff, portal.SlotSkipped)
 }
 
-// later puts the operation back into the queue: what is in the way may pass. why is a clause for people.
-func (t *turn) later(why, staff string, after time.Duration) error {
-	t.op.WaitsFor = strings.TrimSuffix(lowerFirst(why), ".")
+// later puts the operation back into the queue: what is in the way may pass. why is a clause.
+func (t *turn) later(why portal.Text, staff string, after time.Duration) error {
+	t.op.WaitsFor = why
 	if !t.now.Add(after).Before(t.op.StartBy) {
 		if !t.now.Add(time.Second).Before(t.op.StartBy) {
 			return t.tooLate()
 		}
 		after = t.op.StartBy.Sub(t.now)
 	}
-	text := "Waits: " + t.op.WaitsFor + "."
+	text := portal.Say("Waits: %s.", why)
 	if t.op.StaffReason == staff {
 		text = "" // said already: a night of waiting is no story of 300 lines
 	}
 	return t.requeue(text, staff, after, false)
 }
 
-// laterOrFail waits for a scheduled backup and ends a manual one: a person wants an answer.
-func (t *turn) laterOrFail(text, staff string, after time.Duration) error {
+// laterOrFail waits for a scheduled backup and ends a manual one: a person wants an answer. The answer is a sentence,
+// and why says the same as a clause.
+func (t *turn) laterOrFail(answer, why portal.Text, staff string, after time.Duration) error {
 	if t.op.Manual {
-		return t.fail(text, staff)
+		return t.fail(answer, staff)
 	}
-	return t.later(text, staff, after)
+	return t.later(why, staff, after)
 }
 
 // tooLate ends an operation that may not start any more.
@@ -323,14 +344,7 @@ func (t *turn) tooLate() error {
 	if why == "" {
 		why = portal.ReasonNoStart
 	}
-	return t.end(portal.StateFailed, "It could not start in time: "+why+".", t.op.StaffReason, slot)
-}
-
-func lowerFirst(s string) string {
-	if len(s) > 1 && s[0] >= 'A' && s[0] <= 'Z' && (s[1] < 'A' || s[1] > 'Z') {
-		return strings.ToLower(s[:1]) + s[1:]
-	}
-	return s
+	return t.end(portal.StateFailed, portal.Say("It could not start in time: %s.", why), t.op.StaffReason, slot)
 }
 
 // coarse gives the word for a machine's status that pages show.

@@ -54,7 +54,7 @@ func TestOutage(t *testing.T) {
 			if got := w.dates(); got != want {
 				t.Errorf("slots %s, want %s\n%s", got, want, w.story())
 			}
-			w.wantSlot("11-22", portal.SlotMissed, portal.ReasonCaughtUp)
+			w.wantSlot("11-22", portal.SlotMissed, portal.ReasonCaughtUp.String())
 			copies, missed := 1, 3
 			if strings.HasSuffix(want, "late") {
 				copies, missed = 2, 2
@@ -201,7 +201,7 @@ func TestSaveWhileQueued(t *testing.T) {
 			w.until("11-21 06:00")
 			w.wantSlot("11-21", want, "")
 			if want == portal.SlotSkipped {
-				w.wantSlot("11-21", want, portal.ReasonUnticked)
+				w.wantSlot("11-21", want, portal.ReasonUnticked.String())
 				w.wantCopies(0, 0)
 			} else {
 				w.wantCopies(1, 1)
@@ -285,9 +285,9 @@ func TestSuspended(t *testing.T) {
 	w.must(w.db.SetServiceState(ctx, "staff:test", w.service, portal.ServiceSuspended, "unpaid"))
 	w.must(w.sim.Unlock(100))
 	w.until("11-21 03:00")
-	w.wantSlot("11-21", portal.SlotSkipped, portal.ReasonSuspended)
+	w.wantSlot("11-21", portal.SlotSkipped, portal.ReasonSuspended.String())
 	w.until("11-22 03:00")
-	w.wantSlot("11-22", portal.SlotSkipped, portal.ReasonSuspended)
+	w.wantSlot("11-22", portal.SlotSkipped, portal.ReasonSuspended.String())
 	w.wantCopies(3, 3)
 	if got := w.order(); got != "dump dump dump" {
 		t.Errorf("sent %q", got)
@@ -358,7 +358,7 @@ func TestPause(t *testing.T) {
 				w.wantSlot("11-21", portal.SlotDone, "")
 				return
 			}
-			w.wantSlot("11-21", portal.SlotSkipped, portal.ReasonMaintenance)
+			w.wantSlot("11-21", portal.SlotSkipped, portal.ReasonMaintenance.String())
 			w.wantCopies(1, 1)
 			if got := w.order(); got != "dump" {
 				t.Errorf("sent %q", got)
@@ -387,7 +387,7 @@ func TestPauseOverQueued(t *testing.T) {
 		w.until("11-21 09:00")
 		w.wantSlot("11-21", want, "")
 		if want == portal.SlotSkipped {
-			w.wantSlot("11-21", want, portal.ReasonMaintenance)
+			w.wantSlot("11-21", want, portal.ReasonMaintenance.String())
 			if n := w.told("mail", "backup.missed"); n != 0 {
 				t.Errorf("%d mails about maintenance", n)
 			}

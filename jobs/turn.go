@@ -50,6 +50,7 @@ type turn struct {
 	parsed   pve.VzdumpLog  // what the log of a vzdump says
 	failure  string         // why the attempt failed, exact
 	archive  *store.Archive // the archive that the dump made
+	doubted  bool           // the listing in which it was looked for proves nothing
 	victim   *portal.Copy   // chosen by look for intend
 }
 
@@ -114,7 +115,7 @@ func (t *turn) take() error {
 		t.clearRequest()
 		return t.requeue("The machine moved to another host; it is followed.", "POST vzdump answered OK without a task", 5*time.Second, true)
 	case portal.DoHold:
-		return t.hold("This takes much longer than usual. Our team has been told and looks at it.", "no line in the task's log for "+portal.Duration(portal.StuckAfter))
+		return t.hold("This takes much longer than usual. Our team has been told and looks at it.", "no line in the task's log for "+portal.Duration(portal.StuckAfter).String())
 	case portal.DoGiveUp:
 		return t.giveUp()
 	}
@@ -172,7 +173,7 @@ func (t *turn) wait(seen portal.Sight) error {
 		t.op.ProgressAt = t.now
 	}
 	if seen.Task == portal.TaskUnreachable && t.failure != "" {
-		t.op.WaitsFor, t.op.StaffReason = "we can't reach your host", t.failure
+		t.op.WaitsFor, t.op.StaffReason = unreachable, t.failure
 	}
 	t.op.RunAfter = t.now.Add(t.pace())
 	return t.save("progress")
@@ -191,7 +192,7 @@ const refusedPause = time.Minute
 
 // back puts work that was refused back into the queue. A backup that is made already doesn't go back: only its
 // clearing-up failed.
-func (t *turn) back(s step, text, staff string) error {
+func (t *turn) back(s step, text portal.Text, staff string) error {
 	if t.dumped() {
 		t.clearRequest()
 		t.failure = staff
@@ -234,9 +235,9 @@ func (t *turn) cannotLook(err error) error {
 	if errors.Is(err, store.ErrStale) || t.Err() != nil {
 		return err
 	}
-	waits, text := "we can't reach your host", "Your host could not be reached in time."
+	waits, text := unreachable, portal.Text("Your host could not be reached in time.")
 	if errors.Is(err, errDoubtful) {
-		waits, text = "the list of your backups could not be confirmed", "The list of your backups could not be confirmed in time, so nothing was done."
+		waits, text = unconfirmed, "The list of your backups could not be confirmed in time, so nothing was done."
 	} else if pve.ClassOf(err) == "" && portal.CodeOf(err) == "" {
 		t.e.log.ErrorContext(t, "look failed", "operation_id", t.op.ID, "error", err)
 	}
@@ -252,11 +253,18 @@ func (t *turn) cannotLook(err error) error {
 	return t.save("cannot look")
 }
 
+// What work waits for in more than one place: clauses.
+const (
+	unreachable portal.Text = "we can't reach your host"
+	unconfirmed portal.Text = "the list of your backups could not be confirmed"
+	noPlace     portal.Text = "there is no free place, and nothing is removed by itself right now"
+)
+
 // errDoubtful says that a listing answered and proves nothing.
 var errDoubtful = errors.New("the listing has no authority")
 
 // requeue puts the operation back: nothing was done, it holds nothing, and it starts over with preflight.
-func (t *turn) requeue(text, staff string, after time.Duration, quiet bool) error {
+func (t *turn) requeue(text portal.Text, staff string, after time.Duration, quiet bool) error {
 	t.clearRequest()
 	t.op.State, t.op.DumpPlace, t.op.DeletePlace = portal.StateQueued, "", ""
 	t.op.RunAfter, t.op.StaffReason = t.now.Add(after), staff
@@ -278,15 +286,15 @@ func (t *turn) requeue(text, staff string, after time.Duration, quiet bool) erro
 }
 
 // hold stops until a person has looked.
-func (t *turn) hold(text, staff string) error {
+func (t *turn) hold(text portal.Text, staff string) error {
 	t.op.State, t.op.Reason, t.op.StaffReason = portal.StateHeld, text, staff
 	t.note("failed", text, staff)
-	t.tell("staff", "operation.held", staff)
+	t.tellStaff("operation.held", staff)
 	return t.save("hold")
 }
 
 // fail ends the operation badly. What is unharmed is said with it.
-func (t *turn) fail(text, staff string) error {
+func (t *turn) fail(text portal.Text, staff string) error {
 	if t.dumped() {
 		return t.succeedWithWarning(staff)
 	}
@@ -303,7 +311,7 @@ func (t *turn) giveUp() error {
 }
 
 // end writes the final state with all that belongs to it, in one transaction.
-func (t *turn) end(state portal.State, text, staff string, slot portal.SlotStatus) error {
+func (t *turn) end(state portal.State, text portal.Text, staff string, slot portal.SlotStatus) error {
 	t.op.State, t.op.Reason, t.op.StaffReason = state, text, staff
 	t.op.EndedAt, t.op.DumpPlace, t.op.DeletePlace, t.op.WaitsFor = t.now, "", "", ""
 	t.changes.SlotState = string(slot)
@@ -322,8 +330,8 @@ func (t *turn) end(state portal.State, text, staff string, slot portal.SlotStatu
 		if slot == portal.SlotMissed && t.op.Scheduled() {
 			topic = "backup.missed"
 		}
-		t.tell("mail", topic, text)
-		t.tell("staff", string(t.op.Kind)+".failed", staff)
+		t.tell(topic, text)
+		t.tellStaff(string(t.op.Kind)+".failed", staff)
 	}
 	if t.changes.Backup == nil {
 		if err := t.closeRunningRow(); err != nil {
@@ -351,12 +359,18 @@ func (t *turn) closeRunningRow() error {
 }
 
 // note adds a line to the operation's story.
-func (t *turn) note(what, text, staff string) {
+func (t *turn) note(what string, text portal.Text, staff string) {
 	t.changes.Steps = append(t.changes.Steps, store.StepNote{At: t.now, Step: t.op.Step, What: what, Text: text, Staff: staff})
 }
 
-// tell puts a message into the outbox with the next save.
-func (t *turn) tell(channel, topic, text string) {
+// tell puts a mail to the client into the outbox with the next save. Its text is kept as it is, to be said in the
+// language of whoever reads it.
+func (t *turn) tell(topic string, text portal.Text) { t.post("mail", topic, string(text)) }
+
+// tellStaff puts a message to staff into the outbox with the next save: the exact words.
+func (t *turn) tellStaff(topic, exact string) { t.post("staff", topic, exact) }
+
+func (t *turn) post(channel, topic, text string) {
 	t.changes.Messages = append(t.changes.Messages, store.Message{Channel: channel, ServiceID: t.op.ServiceID, Topic: topic, Payload: map[string]any{
 		"service": t.sit.Service.UID, "name": t.sit.Service.Name, "operation": t.op.UID, "reference": t.op.Reference, "slot": t.op.SlotDate, "text": text,
 	}})

@@ -388,14 +388,14 @@ func (w *world) story() string {
 		return err.Error()
 	}
 	for _, op := range ops {
-		b.WriteString(string(op.Kind) + " " + string(op.State) + " step " + op.Step + " slot " + op.SlotDate + ": " + op.Reason + " | " + op.StaffReason + " | waits " + op.WaitsFor + "\n")
+		b.WriteString(string(op.Kind) + " " + string(op.State) + " step " + op.Step + " slot " + op.SlotDate + ": " + op.Reason.String() + " | " + op.StaffReason + " | waits " + op.WaitsFor.String() + "\n")
 		steps, _ := w.db.Steps(ctx, op.ID)
 		for _, s := range steps {
-			b.WriteString("    " + s.At.Format("02 15:04:05") + " " + s.Step + " " + s.What + ": " + s.Text + " | " + s.Staff + "\n")
+			b.WriteString("    " + s.At.Format("02 15:04:05") + " " + s.Step + " " + s.What + ": " + s.Text.String() + " | " + s.Staff + "\n")
 		}
 	}
 	for _, c := range w.copies() {
-		b.WriteString("copy " + c.Volid + " " + string(c.Class) + " " + c.Reason + "\n")
+		b.WriteString("copy " + c.Volid + " " + string(c.Class) + " " + c.Reason.String() + "\n")
 	}
 	for _, a := range w.sim.Archives() {
 		b.WriteString("archive " + a.Volid + "\n")

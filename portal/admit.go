@@ -46,18 +46,23 @@ type Running struct {
 
 // Admission is who may start, and what the others wait for.
 type Admission struct {
-	Start    []int64          // operations, in the order in which they go
-	Position map[int64]int    // of those that wait: place in the line of their node (deletions: of their storage), from 1
-	Why      map[int64]string // of those that wait: for the client, a clause such as "another backup runs on your host"
+	Start    []int64        // operations, in the order in which they go
+	Position map[int64]int  // of those that wait: place in the line of their node (deletions: of their storage), from 1
+	Why      map[int64]Text // of those that wait: for the client, a clause such as "another backup runs on your host"
 }
 
-// What a queued operation waits for.
+// WaitNode is what an operation waits for while another vzdump of ours runs on its node. Proxmox itself keeps it
+// waiting, too.
+const WaitNode Text = "another backup runs on your host"
+
+// WaitForeign is the same where the other vzdump isn't ours.
+const WaitForeign Text = "a backup of your provider's runs on your host"
+
+// What a queued operation waits for otherwise.
 const (
-	waitNode     = "another backup runs on your host"
-	waitForeign  = "a backup of your provider's runs on your host"
-	waitStorage  = "the backup storage is busy with other backups"
-	waitServer   = "as many backups run as your provider allows at once"
-	waitDeletion = "another backup is being removed from the storage"
+	waitStorage  Text = "the backup storage is busy with other backups"
+	waitServer   Text = "as many backups run as your provider allows at once"
+	waitDeletion Text = "another backup is being removed from the storage"
 )
 
 // Admit decides which of the waiting operations start. A node runs one vzdump, whoever's it is; a storage and a
@@ -265,7 +270,7 @@ func (a *admitter) lineFull(w *waiter) bool {
 }
 
 // why says what keeps w from starting, or "".
-func (a *admitter) why(w *waiter) string {
+func (a *admitter) why(w *waiter) Text {
 	node := place{w.Server, w.Node}
 	switch {
 	case w.removal && a.removals[place{w.Server, w.Storage}] >= 1:
@@ -273,9 +278,9 @@ func (a *admitter) why(w *waiter) string {
 	case w.removal:
 		return ""
 	case a.nodes[node] >= a.limits.PerNode && a.foreign[node]:
-		return waitForeign
+		return WaitForeign
 	case a.nodes[node] >= a.limits.PerNode:
-		return waitNode
+		return WaitNode
 	case a.storages[place{w.Server, w.Storage}] >= a.limits.PerStorage:
 		return waitStorage
 	case a.servers[w.Server] >= a.limits.PerServer:
@@ -287,7 +292,7 @@ func (a *admitter) why(w *waiter) string {
 // outcome numbers those that wait, line by line.
 func (a *admitter) outcome() Admission {
 	out := Admission{
-		Start: a.start, Position: make(map[int64]int, len(a.queue)), Why: make(map[int64]string, len(a.queue)),
+		Start: a.start, Position: make(map[int64]int, len(a.queue)), Why: make(map[int64]Text, len(a.queue)),
 	}
 	slices.SortFunc(a.queue, func(x, y *waiter) int {
 		c := cmp.Or(cmp.Compare(x.line, y.line), cmp.Compare(x.lane, y.lane))

@@ -41,15 +41,15 @@ func TestAdmit(t *testing.T) {
 		served   map[int64]int
 		start    []int64
 		position map[int64]int
-		why      map[int64]string
+		why      map[int64]Text
 	}{
 		{
 			story: "one vzdump on a node", waiting: []string{"1 1 a s", "2 2 a s", "3 3 b s"},
-			start: []int64{1, 3}, position: map[int64]int{2: 1}, why: map[int64]string{2: waitNode},
+			start: []int64{1, 3}, position: map[int64]int{2: 1}, why: map[int64]Text{2: WaitNode},
 		},
 		{
 			story: "whoever's it is", waiting: []string{"1 1 a s"}, running: []Running{{Server: 1, Node: "a", Foreign: true}},
-			position: map[int64]int{1: 1}, why: map[int64]string{1: waitForeign},
+			position: map[int64]int{1: 1}, why: map[int64]Text{1: WaitForeign},
 		},
 		{
 			story: "a node of the same name on another server is another node", waiting: []string{"1 1 a s"},
@@ -57,11 +57,11 @@ func TestAdmit(t *testing.T) {
 		},
 		{
 			story: "four on a storage; those with another go on", waiting: []string{"1 1 a s", "2 2 b s", "3 3 c s", "4 4 d s", "5 5 e s", "6 6 e t"},
-			start: []int64{1, 2, 3, 4, 6}, position: map[int64]int{5: 1}, why: map[int64]string{5: waitNode},
+			start: []int64{1, 2, 3, 4, 6}, position: map[int64]int{5: 1}, why: map[int64]Text{5: WaitNode},
 		},
 		{
 			story: "eight on a server", waiting: []string{"1 1 a s", "2 1 b s", "3 1 c s", "4 1 d s", "5 1 e t", "6 1 f t", "7 1 g t", "8 1 h t", "9 1 i u"},
-			start: []int64{1, 2, 3, 4, 5, 6, 7, 8}, position: map[int64]int{9: 1}, why: map[int64]string{9: waitServer},
+			start: []int64{1, 2, 3, 4, 5, 6, 7, 8}, position: map[int64]int{9: 1}, why: map[int64]Text{9: waitServer},
 		},
 		{
 			story: "manual work first, the one asked for first", waiting: []string{"1 1 a s", "2 2 a s m", "3 3 a s m", "4 1 a s"},
@@ -98,7 +98,7 @@ func TestAdmit(t *testing.T) {
 		},
 		{
 			story: "removals go one by one for a storage, beside backups", waiting: []string{"1 1 a s d", "2 2 b s d", "3 3 a s", "4 4 b t d"},
-			start: []int64{1, 3, 4}, position: map[int64]int{2: 1}, why: map[int64]string{2: waitDeletion},
+			start: []int64{1, 3, 4}, position: map[int64]int{2: 1}, why: map[int64]Text{2: waitDeletion},
 		},
 		{
 			story: "a removal that runs", waiting: []string{"1 1 a s d", "2 1 a s"}, running: []Running{{Client: 9, Server: 1, Node: "a", Storage: "s", Kind: KindDelete}},

@@ -25,8 +25,8 @@ type Backup struct {
 	Volid        string
 	VMID         int
 	Class        Class
-	ClassBefore  Class // what a missing one was
-	Reason       string
+	ClassBefore  Class // what a missing or damaged one was
+	Reason       Text
 	Origin       Origin
 	Mode         string
 	StartedAt    time.Time // our own start; copies are ordered by it

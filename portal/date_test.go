@@ -19,7 +19,7 @@ func TestParseTimeOfDay(t *testing.T) {
 	for _, text := range []string{"", "25:99", " 3:00", "3:00", "03:00 ", "24:00", "12:60", "03.00", "0300", "-1:00", "03:00:00", "٠٣:٠٠", "+3:00", "03:0a", strings.Repeat("9", 5000)} {
 		_, err := ParseTimeOfDay(text)
 		e, ok := err.(*Error)
-		if !ok || e.Code != CodeInvalid || !strings.HasSuffix(e.Sentence, ".") || len(e.Sentence) > 200 {
+		if !ok || e.Code != CodeInvalid || !strings.HasSuffix(e.Sentence.String(), ".") || len(e.Sentence.String()) > 200 {
 			t.Errorf("ParseTimeOfDay(%.20q) gives %v, want a refusal", text, err)
 		}
 	}

@@ -1,9 +1,6 @@
 package portal
 
-import (
-	"errors"
-	"fmt"
-)
+import "errors"
 
 // Code says what kind of refusal an Error is; the HTTP edge maps it to a status and nothing else does.
 type Code string
@@ -26,24 +23,24 @@ const (
 // UID names what the action is about, where it needs one.
 type WayOut struct {
 	Action string
-	Label  string
+	Label  Text
 	UID    string
 }
 
 // Error is the one error type with words for people. Sentence is complete, ends with a full stop and may be
-// shown to a client as it is; Staff is the exact reason and is never shown to a client.
+// shown to a client; Staff is the exact reason, in English, and is never shown to a client.
 type Error struct {
 	Code     Code
-	Sentence string
+	Sentence Text
 	Field    string
 	Staff    string
 	WayOuts  []WayOut
 	Err      error
 }
 
-// Error gives the exact reason for logs.
+// Error gives the exact reason for logs, in English.
 func (e *Error) Error() string {
-	text := string(e.Code) + ": " + e.Sentence
+	text := string(e.Code) + ": " + e.Sentence.String()
 	if e.Staff != "" {
 		text += " (" + e.Staff + ")"
 	}
@@ -56,14 +53,14 @@ func (e *Error) Error() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Invalid is a refusal of one form field.
-func Invalid(field, format string, args ...any) *Error {
-	return &Error{Code: CodeInvalid, Field: field, Sentence: fmt.Sprintf(format, args...)}
+// Invalid is a refusal of one form field, with a sentence as Say makes it.
+func Invalid(field, key string, args ...any) *Error {
+	return &Error{Code: CodeInvalid, Field: field, Sentence: Say(key, args...)}
 }
 
-// Refuse is a refusal with a sentence for the client.
-func Refuse(code Code, format string, args ...any) *Error {
-	return &Error{Code: code, Sentence: fmt.Sprintf(format, args...)}
+// Refuse is a refusal with a sentence for the client, as Say makes it.
+func Refuse(code Code, key string, args ...any) *Error {
+	return &Error{Code: code, Sentence: Say(key, args...)}
 }
 
 // NotFound answers alike for what does not exist and for what belongs to somebody else.

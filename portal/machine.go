@@ -35,8 +35,8 @@ func (s Server) ClockTrusted() bool { return s.Skew.Abs() <= SkewLimit }
 // Finding is one line of a server's check: what is wrong, and how to mend it.
 type Finding struct {
 	Level string // "ok", "warning", "error"
-	Text  string
-	Mend  string
+	Text  Text
+	Mend  Text
 }
 
 // Node is one host of a server.

@@ -98,7 +98,7 @@ type Operation struct {
 	Rate       int64
 	LogLines   int
 	ProgressAt time.Time
-	WaitsFor   string
+	WaitsFor   Text // a clause
 
 	Manual     bool
 	Attempt    int // requests that reached Proxmox and failed, so far
@@ -113,9 +113,9 @@ type Operation struct {
 	CancelAt    time.Time
 	CancelBy    string
 	CancelSent  bool
-	Reason      string
-	StaffReason string
-	Warning     string
+	Reason      Text
+	StaffReason string // exact, in English
+	Warning     Text
 	CreatedAt   time.Time
 	StartedAt   time.Time
 	EndedAt     time.Time
@@ -135,6 +135,13 @@ const (
 	LateAfter    = 15 * time.Minute // a slot that starts later than this is late
 	CleanNeeded  = 2                // clean looks before a request counts as never arrived
 	MaxFailures  = 5                // panics in a row before an operation is parked
+)
+
+// What an operation says at its end in more than one place.
+const (
+	InYourList       Text = "The backup is in your list." // a good end of a backup: it holds as long as the copy is there
+	Cancelled        Text = "Cancelled. Your other backups are untouched."
+	CancelledEvicted Text = "Cancelled. The oldest backup had been removed already to make room; your others are untouched."
 )
 
 // TaskSight is what we saw of an operation's task.
@@ -232,4 +239,12 @@ func Decide(o Operation, seen Sight, now time.Time) Do {
 	default:
 		return DoWait
 	}
+}
+
+// Word says the state in the middle of a sentence.
+func (s State) Word() Text {
+	return map[State]Text{
+		StateQueued: "queued [operation]", StateRunning: "running [operation]", StateHeld: "held [operation]",
+		StateSucceeded: "succeeded [operation]", StateFailed: "failed [operation]", StateCancelled: "cancelled [operation]",
+	}[s]
 }

@@ -1,9 +1,7 @@
 package portal
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -34,7 +32,7 @@ type ProtectionInput struct {
 // Protection is the answer to "what if it broke now?".
 type Protection struct {
 	Level    Level
-	Sentence string
+	Sentence Text
 	Loss     time.Duration // work that would be lost now; negative = all of it
 	AtMost   time.Duration // the longest loss that the schedule allows; 0 = no schedule
 }
@@ -46,10 +44,10 @@ func ProtectionOf(s ProtectionInput) Protection {
 	newest := Newest(s.Copies)
 	scheduled := s.Schedule.Enabled() && s.Quota > 0
 	out := Protection{Level: LevelOK, Loss: -1}
-	var say []string
+	var say []Text
 	if newest != nil {
 		out.Loss = max(s.Now.Sub(newest.Start()), 0)
-		say = append(say, fmt.Sprintf("If it broke now you would lose %s.", Duration(out.Loss)))
+		say = append(say, Say("If it broke now you would lose %s.", Duration(out.Loss)))
 	}
 	usual, longest, between := s.Schedule.gaps()
 	if scheduled {
@@ -68,9 +66,9 @@ func ProtectionOf(s ProtectionInput) Protection {
 		out.Level = LevelBad
 		say = append(say, "That grows every day: no automatic backup is scheduled.")
 	case between == "":
-		say = append(say, fmt.Sprintf("With this schedule at most about %s.", hoursUp(out.AtMost)))
+		say = append(say, Say("With this schedule at most about %s.", hoursUp(out.AtMost)))
 	default:
-		say = append(say, fmt.Sprintf("With this schedule at most about %s (%s: %s).", hoursUp(usual), between, hoursUp(out.AtMost)))
+		say = append(say, Say("With this schedule at most about %s (%s: %s).", hoursUp(usual), between, hoursUp(out.AtMost)))
 	}
 	if newest != nil && scheduled && out.Loss > out.AtMost {
 		out.Level = LevelWarn
@@ -80,40 +78,40 @@ func ProtectionOf(s ProtectionInput) Protection {
 		}
 	}
 	if newest != nil && len(s.Restores) > 0 {
-		say = append(say, fmt.Sprintf("A restore takes %s.", span(slices.Min(s.Restores), slices.Max(s.Restores))))
+		say = append(say, Say("A restore takes %s.", span(slices.Min(s.Restores), slices.Max(s.Restores))))
 	}
-	out.Sentence = strings.Join(say, " ")
+	out.Sentence = Sentences(say...)
 	return out
 }
 
 // noGoodCopy says that there is nothing to go back to, and what comes next.
-func noGoodCopy(s ProtectionInput, scheduled bool) string {
-	text := "There is no backup yet. If it broke now you would lose everything."
+func noGoodCopy(s ProtectionInput, scheduled bool) Text {
+	text := Text("There is no backup yet. If it broke now you would lose everything.")
 	if n := len(Counted(s.Copies)); n == 1 {
 		text = "The one backup there is can't be relied on. If it broke now you might lose everything."
 	} else if n > 1 {
-		text = fmt.Sprintf("None of the %d backups can be relied on. If it broke now you might lose everything.", n)
+		text = Say("None of the %d backups can be relied on. If it broke now you might lose everything.", n)
 	}
 	switch {
 	case s.Running:
-		return text + " A backup is being made now."
+		return Sentences(text, "A backup is being made now.")
 	case s.Quota <= 0:
-		return text + " Your package includes no new backups."
+		return Sentences(text, "Your package includes no new backups.")
 	case !scheduled:
-		return text + " No automatic backup is scheduled."
+		return Sentences(text, "No automatic backup is scheduled.")
 	case !s.Next.IsZero():
 		loc := s.Location
 		if loc == nil {
 			loc = s.Next.Location()
 		}
-		return text + fmt.Sprintf(" The next backup is due %s.", Near(s.Next, s.Now, loc))
+		return Sentences(text, Say("The next backup is due %s.", Near(s.Next, s.Now, loc)))
 	}
 	return text
 }
 
 // gaps gives the times between runs over a week, on the wall clock: the usual one and the longest. Where the
 // usual one holds for most runs and another is clearly longer, between names that one: "Fri–Mon".
-func (s Schedule) gaps() (usual, longest time.Duration, between string) {
+func (s Schedule) gaps() (usual, longest time.Duration, between Text) {
 	runs, gaps := s.week()
 	if len(runs) == 0 {
 		return 0, 0, ""
@@ -139,8 +137,8 @@ func (s Schedule) gaps() (usual, longest time.Duration, between string) {
 	if usual == 0 || longest-usual < time.Hour {
 		return longest, longest, ""
 	}
-	day := func(i int) string { return time.Weekday(runs[i%len(runs)] / minutesPerDay).String()[:3] }
-	return usual, longest, day(at) + "–" + day(at+1)
+	day := func(i int) Text { return ShortDay(time.Weekday(runs[i%len(runs)] / minutesPerDay)) }
+	return usual, longest, Say("%s–%s", day(at), day(at+1))
 }
 
 // week gives the runs of one week in minutes from Sunday 00:00, and the time from each to the next.

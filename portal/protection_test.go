@@ -81,7 +81,7 @@ func TestTheProtectionPromiseHolds(t *testing.T) {
 				t.Fatalf("%s promises %s, but from %s to %s is longer", s.Grid(), p.AtMost, runs[i-1].Due, runs[i].Due)
 			}
 		}
-		if (p.Level == LevelBad) != !s.Enabled() || !strings.HasSuffix(p.Sentence, ".") {
+		if (p.Level == LevelBad) != !s.Enabled() || !strings.HasSuffix(p.Sentence.String(), ".") {
 			t.Fatalf("%s: %+v", s.Grid(), p)
 		}
 	})

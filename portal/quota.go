@@ -1,9 +1,6 @@
 package portal
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Counter is the counter of the backups page in its parts.
 type Counter struct {
@@ -33,35 +30,38 @@ func CounterOf(copies []Copy, quota, running int) Counter {
 func (c Counter) Text() string { return fmt.Sprintf("%d/%d", c.Count, c.Quota) }
 
 // Remove gives "remove 7" where there are more copies than the quota, else "".
-func (c Counter) Remove() string {
+func (c Counter) Remove() Text {
 	if c.Over == 0 {
 		return ""
 	}
-	return fmt.Sprintf("remove %d", c.Over)
+	return Say("remove %d", c.Over)
 }
 
 // Progress gives "1 in progress" while backups are being made, else "".
-func (c Counter) Progress() string {
+func (c Counter) Progress() Text {
 	if c.Running == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d in progress", c.Running)
+	return Count(c.Running, "%d in progress", "%d in progress")
 }
 
-// String gives all parts: "3/10", "10/3, remove 7", "3/10, 1 in progress".
-func (c Counter) String() string {
-	parts := []string{c.Text()}
-	for _, part := range []string{c.Remove(), c.Progress()} {
+// Words gives all parts: "3/10", "10/3, remove 7", "3/10, 1 in progress".
+func (c Counter) Words() Text {
+	parts := []Text{Verbatim(c.Text())}
+	for _, part := range []Text{c.Remove(), c.Progress()} {
 		if part != "" {
 			parts = append(parts, part)
 		}
 	}
-	return strings.Join(parts, ", ")
+	return join(", ", parts)
 }
+
+// String gives all parts in English.
+func (c Counter) String() string { return c.Words().String() }
 
 // QuotaZero tells what a quota of 0 means for a service: no new backups and no slots; the page, the list and
 // restore stay while copies exist (show), and the sentence says so.
-func QuotaZero(copies []Copy) (show bool, sentence string) {
+func QuotaZero(copies []Copy) (show bool, sentence Text) {
 	if !hasRestorable(copies) {
 		return false, "Your package includes no backups."
 	}

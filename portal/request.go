@@ -1,9 +1,6 @@
 package portal
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // Situation is all that a request needs to know of a service to be granted or refused. It is loaded inside the
 // write transaction that would insert the operation, so that two requests at once can't both be granted.
@@ -32,7 +29,7 @@ func CopiesOf(backups []Backup) []Copy {
 			StartedAt: b.StartedAt, CTime: b.CTime, Size: b.Size, Protected: b.Protected,
 			VerifyFailed: b.Verification == "failed", Verified: b.Verification == "ok",
 			PinnedBy: b.PinnedBy, KeepUntil: b.KeepUntil,
-			Leftover: b.Class == ClassFailed || b.Class == ClassPartial,
+			Leftover: (b.Class == ClassFailed || b.Class == ClassPartial) && b.ClassBefore == "", // what was whole once is no remains of a failure
 			Listed:   b.Volid != "" && b.MissingSince.IsZero(), Removing: b.Removing,
 		})
 	}
@@ -50,7 +47,7 @@ func ManualBackup(actor, note, replace string) Request {
 		if err != nil {
 			return Operation{}, err
 		}
-		if err := mayAct(s, "back up"); err != nil {
+		if err := mayAct(s, "This service is suspended: you can look at everything, but not back up."); err != nil {
 			return Operation{}, err
 		}
 		quota := s.Service.QuotaIn(s.Product)
@@ -91,23 +88,23 @@ func RoomFor(s Situation) *Error {
 	if room.Allowed {
 		return nil
 	}
-	refusal := Refuse(CodeQuota, "%s", room.Reason)
+	refusal := &Error{Code: CodeQuota, Sentence: room.Reason}
 	if room.Offer != nil {
 		refusal.With(WayOut{
 			Action: "replace_oldest", UID: room.Offer.UID,
-			Label: "Back up now, then remove the oldest: " + s.NameCopy(room.Offer.StartedAt, room.Offer.Size),
+			Label: Say("Back up now, then remove the oldest: %s", s.NameCopy(room.Offer.StartedAt, room.Offer.Size)),
 		})
 	}
 	return refusal.With(WayOut{Action: "choose_other", Label: "Choose another to remove"})
 }
 
 // NameCopy names a copy as the pages do: "Thu 12 Nov 03:00, 41 GiB".
-func (s Situation) NameCopy(started time.Time, size int64) string {
+func (s Situation) NameCopy(started time.Time, size int64) Text {
 	at := started
 	if s.Location != nil {
 		at = at.In(s.Location)
 	}
-	return fmt.Sprintf("%s, %s", at.Format("Mon 2 Jan 15:04"), Bytes(size))
+	return Say("%s, %s", When{At: at, Layout: "Mon 2 Jan 15:04"}, Size(size))
 }
 
 // ScheduledBackup asks for the backup of a slot. It is granted whenever the service is active and sold backups:
@@ -125,7 +122,7 @@ func ScheduledBackup(scheduleID int64, date string, due, startBy time.Time, spre
 // RemoveBackup asks for one copy to be removed because a person said so.
 func RemoveBackup(actor, uid string) Request {
 	return func(s Situation) (Operation, error) {
-		if err := mayAct(s, "remove a backup"); err != nil {
+		if err := mayAct(s, "This service is suspended: you can look at everything, but not remove a backup."); err != nil {
 			return Operation{}, err
 		}
 		b, err := s.removable(uid)
@@ -142,7 +139,7 @@ func RemoveBackup(actor, uid string) Request {
 // ProtectBackup asks for a copy to be protected from every removal, or for that to end.
 func ProtectBackup(actor, uid string, protect bool) Request {
 	return func(s Situation) (Operation, error) {
-		if err := mayAct(s, "protect a backup"); err != nil {
+		if err := mayAct(s, "This service is suspended: you can look at everything, but not protect a backup."); err != nil {
 			return Operation{}, err
 		}
 		b, err := s.backup(uid)
@@ -173,14 +170,15 @@ func ProtectBackup(actor, uid string, protect bool) Request {
 			return Operation{}, Refuse(CodeForbidden, "Your package does not include protecting backups.")
 		}
 		if protect && protected >= s.Product.Protect {
-			return Operation{}, Refuse(CodeQuota, "You can protect %s. End the protection of another one first.", Plural(s.Product.Protect, "backup", "backups"))
+			return Operation{}, &Error{Code: CodeQuota, Sentence: Count(s.Product.Protect,
+				"You can protect 1 backup. End the protection of another one first.",
+				"You can protect %d backups. End the protection of another one first.")}
 		}
 		if protect == b.Protected {
-			word := "is protected already"
-			if !protect {
-				word = "is not protected"
+			if protect {
+				return Operation{}, Refuse(CodeConflict, "This backup is protected already.")
 			}
-			return Operation{}, Refuse(CodeConflict, "This backup %s.", word)
+			return Operation{}, Refuse(CodeConflict, "This backup is not protected.")
 		}
 		return Operation{
 			Kind: KindProtect, Step: StepProtect, Manual: true, Actor: actor, BackupID: b.ID, Protect: protect,
@@ -212,12 +210,13 @@ func RetryOperation(actor string, old Operation, backupUID, replaceUID string) R
 	}
 }
 
-func mayAct(s Situation, what string) error {
+// mayAct refuses where the service is not active; suspended is the sentence for one that is suspended.
+func mayAct(s Situation, suspended Text) error {
 	switch s.Service.State {
 	case ServiceActive:
 		return nil
 	case ServiceSuspended:
-		return Refuse(CodeForbidden, "This service is suspended: you can look at everything, but not %s.", what)
+		return &Error{Code: CodeForbidden, Sentence: suspended}
 	case ServiceMachineGone:
 		return Refuse(CodeConflict, "The machine of this service no longer exists on its host. Our team has been told.")
 	case ServiceMachineReplaced:
@@ -231,16 +230,24 @@ func lockedByProxmox(s Situation) error {
 	if s.Service.Lock == "" {
 		return nil
 	}
-	return &Error{
-		Code: CodeBusy, Staff: "config lock: " + s.Service.Lock,
-		Sentence: fmt.Sprintf("Your machine is busy: its host says %q%s. Try again when that has ended.",
-			LockWords(s.Service.Lock), since(s.Service.LockSince, s.Now)),
+	refusal := &Error{Code: CodeBusy, Staff: "config lock: " + s.Service.Lock, Sentence: LockedSentence(s.Service.Lock)}
+	if ago := since(s.Service.LockSince, s.Now); ago != "" {
+		refusal.Sentence = Say(`Your machine is busy: its host says "%s" (began %s ago). Try again when that has ended.`, LockWords(s.Service.Lock), ago)
 	}
+	return refusal
 }
 
+// LockedSentence says that a machine can't be worked on because of a lock of Proxmox.
+func LockedSentence(lock string) Text {
+	return Say(`Your machine is busy: its host says "%s". Try again when that has ended.`, LockWords(lock))
+}
+
+// LockedClause is the same as what an operation waits for.
+func LockedClause(lock string) Text { return Say("the machine is busy: %s", LockWords(lock)) }
+
 // LockWords says in plain words what a lock of Proxmox stands for.
-func LockWords(lock string) string {
-	words := map[string]string{
+func LockWords(lock string) Text {
+	words := map[string]Text{
 		"backup": "backup in progress", "snapshot": "snapshot in progress", "snapshot-delete": "snapshot being removed",
 		"rollback": "rollback in progress", "migrate": "moving to another host", "create": "being created or restored",
 		"clone": "being copied", "suspending": "going to sleep", "suspended": "asleep (suspended to disk)",
@@ -248,27 +255,39 @@ func LockWords(lock string) string {
 	if w, ok := words[lock]; ok {
 		return w
 	}
-	return "locked (" + lock + ")"
+	return Say("locked (%s)", lock)
 }
 
 func busyWith(s Situation, o Operation) error {
-	refusal := Refuse(CodeBusy, "A backup of this machine is running already%s.", since(o.StartedAt, s.Now))
+	refusal := &Error{Code: CodeBusy, Staff: "operation " + o.UID}
+	began := o.StartedAt
 	if o.State == StateQueued {
-		refusal = Refuse(CodeBusy, "A backup of this machine is waiting already%s.", since(o.CreatedAt, s.Now))
+		began = o.CreatedAt
 	}
-	if o.State == StateHeld {
-		refusal = Refuse(CodeBusy, "Our team is looking at a backup of this machine%s.", since(o.StartedAt, s.Now))
+	switch ago := since(began, s.Now); {
+	case o.State == StateQueued && ago == "":
+		refusal.Sentence = "A backup of this machine is waiting already."
+	case o.State == StateQueued:
+		refusal.Sentence = Say("A backup of this machine is waiting already (began %s ago).", ago)
+	case o.State == StateHeld && ago == "":
+		refusal.Sentence = "Our team is looking at a backup of this machine."
+	case o.State == StateHeld:
+		refusal.Sentence = Say("Our team is looking at a backup of this machine (began %s ago).", ago)
+	case ago == "":
+		refusal.Sentence = "A backup of this machine is running already."
+	default:
+		refusal.Sentence = Say("A backup of this machine is running already (began %s ago).", ago)
 	}
-	refusal.Staff = "operation " + o.UID
 	refusal.With(WayOut{Action: "open_operation", Label: "See how it goes", UID: o.UID})
 	return refusal
 }
 
-func since(at, now time.Time) string {
+// since says for how long something has gone on; "" where that is not known, or less than a minute.
+func since(at, now time.Time) Text {
 	if at.IsZero() || now.Sub(at) < time.Minute {
 		return ""
 	}
-	return " (began " + Duration(now.Sub(at)) + " ago)"
+	return Duration(now.Sub(at))
 }
 
 func (s Situation) backup(uid string) (Backup, error) {

@@ -45,7 +45,7 @@ func refusalOf(err error) (r refusal) {
 	for _, w := range e.WayOuts {
 		actions = append(actions, strings.TrimSuffix(w.Action+" "+w.UID, " "))
 	}
-	return refusal{e.Code, e.Sentence, strings.Join(actions, ", ")}
+	return refusal{e.Code, e.Sentence.String(), strings.Join(actions, ", ")}
 }
 
 func wantRefusal(t *testing.T, name string, err error, want refusal) {
@@ -131,7 +131,7 @@ func TestRoomFor(t *testing.T) {
 	s := situation(full)
 	s.Location = time.FixedZone("CET", 3600)
 	refused := RoomFor(s)
-	if refused == nil || refused.WayOuts[0].Label != "Back up now, then remove the oldest: Thu 19 Nov 04:00, 40 GiB" || refused.WayOuts[1].Label != "Choose another to remove" {
+	if refused == nil || refused.WayOuts[0].Label.String() != "Back up now, then remove the oldest: Thu 19 Nov 04:00, 40 GiB" || refused.WayOuts[1].Label != "Choose another to remove" {
 		t.Errorf("%+v", refused)
 	}
 	if RoomFor(situation(nil)) != nil {
@@ -242,11 +242,11 @@ func TestRetryOperation(t *testing.T) {
 func TestLockWords(t *testing.T) {
 	t.Parallel()
 	for _, lock := range []string{"backup", "snapshot", "snapshot-delete", "rollback", "migrate", "create", "clone", "suspending", "suspended"} {
-		if w := LockWords(lock); strings.Contains(w, "locked (") || w == "" {
+		if w := LockWords(lock); strings.Contains(w.String(), "locked (") || w == "" {
 			t.Errorf("%s: %q", lock, w)
 		}
 	}
-	if w := LockWords("disk"); w != "locked (disk)" {
+	if w := LockWords("disk").String(); w != "locked (disk)" {
 		t.Errorf("%q", w)
 	}
 }

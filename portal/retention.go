@@ -153,7 +153,7 @@ type Eviction struct {
 	Clear      []Copy // remains of failed backups that hold no place: removed first, before the victim
 	Skip       bool   // no backup is made
 	Why        Why
-	Reason     string // for the client; with Skip one of the ledger's reasons
+	Reason     Text // for the client; with Skip one of the ledger's reasons
 	Staff      string
 	Counted    int
 	Newest     *Copy  // the good copy that must stay
@@ -223,7 +223,7 @@ func Evict(copies []Copy, quota int, policy Policy, now time.Time) Eviction {
 	case !slices.ContainsFunc(counted, func(c Copy) bool { return !c.Protected }):
 		out.Skip, out.Why, out.Reason = true, WhyAllProtected, ReasonAllProtected
 	default:
-		out.Skip, out.Why, out.Reason = true, WhyInUse, "the backups that could make room are in use"
+		out.Skip, out.Why, out.Reason = true, WhyInUse, Text("the backups that could make room are in use")
 	}
 	if out.Skip {
 		out.Clear = nil
@@ -287,7 +287,7 @@ func EvictAfterBackup(copies []Copy, limit int, made, chosen string) Eviction {
 		return out
 	}
 	out.Timing, out.Why = TimingAfter, WhyAfter
-	out.Reason = fmt.Sprintf("The new backup is good, so %s is removed.", victimWords(*out.Victim, slices.DeleteFunc(counted, notMade)))
+	out.Reason = Say("The new backup is good, so %s is removed.", victimWords(*out.Victim, slices.DeleteFunc(counted, notMade)))
 	out.Staff = fmt.Sprintf("victim %s, %d counted, %d may stay, new copy %s", out.Victim.Volid, len(counted), limit, made)
 	return out
 }
@@ -364,7 +364,7 @@ func SafetyExpired(copies []Copy, now time.Time) []Copy {
 func same(a, b Copy) bool { return a.UID == b.UID && a.ID == b.ID && a.Volid == b.Volid }
 
 // victimWords names the victim among the other counted copies.
-func victimWords(victim Copy, others []Copy) string {
+func victimWords(victim Copy, others []Copy) Text {
 	switch {
 	case victimClass(victim) == victimLeftover:
 		return "what a failed backup left behind"
@@ -380,25 +380,25 @@ func victimWords(victim Copy, others []Copy) string {
 }
 
 // placesUsed says how full it is: "All 3 places are used".
-func placesUsed(counted, quota int) string {
+func placesUsed(counted, quota int) Text {
 	switch {
 	case counted > quota:
-		return fmt.Sprintf("There are %s for %s", Plural(counted, "backup", "backups"), Plural(quota, "place", "places"))
+		return Say("There are %s for %s", Count(counted, "1 backup", "%d backups"), Count(quota, "1 place", "%d places"))
 	case quota == 1:
 		return "Your one place is used"
 	case quota == 2:
 		return "Both places are used"
 	default:
-		return fmt.Sprintf("All %d places are used", quota)
+		return Say("All %d places are used", quota)
 	}
 }
 
-func evictionSentence(counted []Copy, quota int, e Eviction) string {
+func evictionSentence(counted []Copy, quota int, e Eviction) Text {
 	used, victim := placesUsed(len(counted), quota), victimWords(*e.Victim, counted)
 	if e.Timing == TimingAfter {
-		return fmt.Sprintf("%s: the new backup is made first, and once it is good, %s is removed.", used, victim)
+		return Say("%s: the new backup is made first, and once it is good, %s is removed.", used, victim)
 	}
-	return fmt.Sprintf("%s: %s makes room for the new backup.", used, victim)
+	return Say("%s: %s makes room for the new backup.", used, victim)
 }
 
 func evictionStaff(counted []Copy, quota int, kept *Copy, e Eviction) string {

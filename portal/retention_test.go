@@ -247,13 +247,13 @@ func TestSafetyExpired(t *testing.T) {
 func TestRemovalWarning(t *testing.T) {
 	t.Parallel()
 	copies := parseCopies(t, "10g 12g 13s")
-	if got := RemovalWarning(copies, copies[1].UID); got != "This is your newest good backup. The one before it is 2 days older." {
+	if got := RemovalWarning(copies, copies[1].UID).String(); got != "This is your newest good backup. The one before it is 2 days older." {
 		t.Error(got)
 	}
 	if got := RemovalWarning(copies, copies[0].UID) + RemovalWarning(copies, copies[2].UID) + RemovalWarning(copies, "nobody"); got != "" {
 		t.Error(got)
 	}
-	if got := RemovalWarning(copies[1:], copies[1].UID); !strings.HasPrefix(got, "This is your only good backup.") {
+	if got := RemovalWarning(copies[1:], copies[1].UID); !strings.HasPrefix(got.String(), "This is your only good backup.") {
 		t.Error(got)
 	}
 }

@@ -1,14 +1,11 @@
 package portal
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // Room says whether a manual backup has a place, and what could be given for it.
 type Room struct {
 	Allowed bool
-	Reason  string // why not; a full sentence
+	Reason  Text   // why not; a full sentence
 	Offer   *Copy  // what "Back up now, then remove the oldest" would remove; nil = nothing may go
 	Choices []Copy // all that may go, best victim first
 	Counted int
@@ -32,22 +29,22 @@ func ManualRoom(copies []Copy, quota, running int) Room {
 	if len(room.Choices) > 0 {
 		room.Offer = &room.Choices[0]
 	}
-	room.Reason = placesUsed(len(counted)+running, quota) + ", and a manual backup removes nothing by itself."
+	room.Reason = Say("%s, and a manual backup removes nothing by itself.", placesUsed(len(counted)+running, quota))
 	if len(counted) < quota {
-		room.Reason = placesUsed(quota, quota) + " with the backup that is being made."
+		room.Reason = Say("%s with the backup that is being made.", placesUsed(quota, quota))
 	}
 	if room.Offer == nil && len(counted) > 0 {
 		if slices.ContainsFunc(counted, func(c Copy) bool { return !c.Protected }) {
-			room.Reason += " Those that are not protected are in use right now."
+			room.Reason = Sentences(room.Reason, "Those that are not protected are in use right now.")
 		} else {
-			room.Reason += " Every one of them is protected: end the protection of one first."
+			room.Reason = Sentences(room.Reason, "Every one of them is protected: end the protection of one first.")
 		}
 	}
 	return room
 }
 
 // RemovalWarning says what a person should know before removing this copy by hand, or "".
-func RemovalWarning(copies []Copy, uid string) string {
+func RemovalWarning(copies []Copy, uid string) Text {
 	i := slices.IndexFunc(copies, func(c Copy) bool { return c.UID == uid })
 	if i < 0 || !copies[i].Good() {
 		return ""
@@ -58,7 +55,7 @@ func RemovalWarning(copies []Copy, uid string) string {
 	case next == nil:
 		return "This is your only good backup. Without it, nothing of this machine could be restored."
 	case older(*next, copies[i]) < 0:
-		return fmt.Sprintf("This is your newest good backup. The one before it is %s older.", Duration(copies[i].Start().Sub(next.Start())))
+		return Say("This is your newest good backup. The one before it is %s older.", Duration(copies[i].Start().Sub(next.Start())))
 	}
 	return ""
 }

@@ -38,7 +38,7 @@ func ParseDay(weekday int, enabled bool, at string) (Day, error) {
 	}
 	t, err := ParseTimeOfDay(at)
 	if err != nil {
-		name := time.Weekday(weekday).String()
+		name := DayName(time.Weekday(weekday))
 		if at == "" {
 			return Day{}, Invalid(fmt.Sprintf("time_%d", weekday), "%s has no time. Enter one from 00:00 to 23:59, or untick the day.", name)
 		}
@@ -95,7 +95,7 @@ func (s Schedule) Validate() error {
 	}
 	for i, day := range s.Days {
 		if !day.At.Valid() {
-			return Invalid(fmt.Sprintf("time_%d", i), "%s: the time lies outside the day. Enter one from 00:00 to 23:59.", time.Weekday(i))
+			return Invalid(fmt.Sprintf("time_%d", i), "%s: the time lies outside the day. Enter one from 00:00 to 23:59.", DayName(time.Weekday(i)))
 		}
 	}
 	return nil
@@ -132,7 +132,7 @@ func (s Schedule) DueAt(date Date) (time.Time, bool) {
 
 // Describe says the schedule in one short line, without its zone: "Every night 03:00", "Mon, Wed, Fri 23:15",
 // "Mon–Fri 23:15; Sun 02:30", "No schedule".
-func (s Schedule) Describe() string {
+func (s Schedule) Describe() Text {
 	groups := s.groups()
 	switch {
 	case len(groups) == 0:
@@ -140,9 +140,9 @@ func (s Schedule) Describe() string {
 	case len(groups) == 1 && len(groups[0].days) == 7:
 		at := groups[0].at
 		if at >= 20*60 || at < 7*60 {
-			return "Every night " + at.String()
+			return Say("Every night %s", at)
 		}
-		return "Every day " + at.String()
+		return Say("Every day %s", at)
 	case len(groups) > 3:
 		days := 0
 		for _, g := range groups {
@@ -151,13 +151,13 @@ func (s Schedule) Describe() string {
 		if days == 7 {
 			return "Every day, at different times"
 		}
-		return fmt.Sprintf("%d days a week, at different times", days)
+		return Say("%d days a week, at different times", days)
 	}
-	lines := make([]string, len(groups))
+	lines := make([]Text, len(groups))
 	for i, g := range groups {
-		lines[i] = weekdays(g.days) + " " + g.at.String()
+		lines[i] = Say("%s %s", weekdays(g.days), g.at)
 	}
-	return strings.Join(lines, "; ")
+	return join("; ", lines)
 }
 
 // dayGroup is the days, counted from Monday = 0, that share one time.
@@ -184,21 +184,21 @@ func (s Schedule) groups() []dayGroup {
 }
 
 // weekdays names days that are counted from Monday = 0, three or more in a row as a range: "Mon–Wed, Sat".
-func weekdays(days []int) string {
-	short := func(day int) string { return time.Weekday((day + 1) % 7).String()[:3] }
-	var names []string
+func weekdays(days []int) Text {
+	short := func(day int) Text { return ShortDay(time.Weekday(day + 1)) }
+	var names []Text
 	for i := 0; i < len(days); {
 		j := i
 		for j+1 < len(days) && days[j+1] == days[j]+1 {
 			j++
 		}
 		if j-i >= 2 {
-			names = append(names, short(days[i])+"–"+short(days[j]))
+			names = append(names, Say("%s–%s", short(days[i]), short(days[j])))
 		} else {
 			j = i
 			names = append(names, short(days[i]))
 		}
 		i = j + 1
 	}
-	return strings.Join(names, ", ")
+	return join(", ", names)
 }

@@ -30,7 +30,7 @@ func TestDescribe(t *testing.T) {
 		"mon=01:00,tue=02:00,wed=03:00,thu=04:00": "4 days a week, at different times",
 		"sun=00:00,mon=01:00,tue=02:00,wed=03:00,thu=04:00,fri=05:00,sat=06:00": "Every day, at different times",
 	} {
-		if got := mustGrid(t, "UTC", grid).Describe(); got != want {
+		if got := mustGrid(t, "UTC", grid).Describe().String(); got != want {
 			t.Errorf("%q reads %q, want %q", grid, got, want)
 		}
 	}

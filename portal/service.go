@@ -68,3 +68,14 @@ type Pause struct {
 	StartsAt time.Time
 	EndsAt   time.Time
 }
+
+// Word says the state in the middle of a sentence.
+func (s ServiceState) Word() Text {
+	words := map[ServiceState]Text{
+		ServiceActive: "active [service]", ServiceSuspended: "suspended [service]", ServiceTerminating: "being closed [service]", ServiceTerminated: "closed [service]",
+	}
+	if w, ok := words[s]; ok {
+		return w
+	}
+	return Verbatim(string(s))
+}

@@ -23,18 +23,19 @@ const (
 // Ended tells whether nothing more happens to a slot in this state.
 func (s SlotStatus) Ended() bool { return s != SlotDue && s != SlotRunning }
 
-// The reasons that the run ledger shows, where the words are always the same.
+// The reasons that the run ledger shows, where the words are always the same. Each is a clause: small at its beginning
+// and without a full stop, so that it fits into sentences.
 const (
-	ReasonSuspended       = "service suspended"
-	ReasonMaintenance     = "maintenance"
-	ReasonUnticked        = "the day was taken off the schedule"
-	ReasonPreviousRunning = "previous backup still running"
-	ReasonAllProtected    = "all backups are protected"
-	ReasonHold            = "only the newest backup could make room, and it is kept"
-	ReasonNoBackups       = "the package includes no backups"
-	ReasonCaughtUp        = "the portal was not running; only the latest missed backup is made up for"
-	ReasonTooLate         = "the portal was not running until it was too late to start"
-	ReasonNoStart         = "no free turn on the host in time"
+	ReasonSuspended       Text = "service suspended"
+	ReasonMaintenance     Text = "maintenance"
+	ReasonUnticked        Text = "the day was taken off the schedule"
+	ReasonPreviousRunning Text = "previous backup still running"
+	ReasonAllProtected    Text = "all backups are protected"
+	ReasonHold            Text = "only the newest backup could make room, and it is kept"
+	ReasonNoBackups       Text = "the package includes no backups"
+	ReasonCaughtUp        Text = "the portal was not running; only the latest missed backup is made up for"
+	ReasonTooLate         Text = "the portal was not running until it was too late to start"
+	ReasonNoStart         Text = "no free turn on the host in time"
 )
 
 // DueSlot is one run that a schedule asks for.
@@ -228,7 +229,7 @@ type CaughtUp struct {
 // MissedSlot is a slot that will not run, and why.
 type MissedSlot struct {
 	DueSlot
-	Reason string
+	Reason Text
 }
 
 // CatchUp sorts the slots of one service that fell due since the last tick and have no row: the latest runs, if

@@ -26,7 +26,7 @@ func TestDuration(t *testing.T) {
 		{74 * time.Hour, "3 days 2 h"},
 		{400 * 24 * time.Hour, "400 days"},
 	} {
-		if got := Duration(c.d); got != c.want {
+		if got := Duration(c.d).String(); got != c.want {
 			t.Errorf("Duration(%s) = %q, want %q", c.d, got, c.want)
 		}
 	}
@@ -38,7 +38,7 @@ func TestHoursAndSpans(t *testing.T) {
 		time.Minute: "1 h", 30*time.Hour + time.Minute: "31 h", 31 * time.Hour: "31 h", 79 * time.Hour: "79 h",
 		100 * time.Hour: "4 days 4 h", 168 * time.Hour: "7 days",
 	} {
-		if got := hoursUp(d); got != want {
+		if got := hoursUp(d).String(); got != want {
 			t.Errorf("hoursUp(%s) = %q, want %q", d, got, want)
 		}
 	}
@@ -53,7 +53,7 @@ func TestHoursAndSpans(t *testing.T) {
 		{65 * time.Minute, 170 * time.Minute, "1–3 hours"},
 		{2 * time.Hour, 2 * time.Hour, "about 120 minutes"},
 	} {
-		if got := span(c.low, c.high); got != c.want {
+		if got := span(c.low, c.high).String(); got != c.want {
 			t.Errorf("span(%s, %s) = %q, want %q", c.low, c.high, got, c.want)
 		}
 	}

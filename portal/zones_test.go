@@ -13,7 +13,7 @@ func TestZone(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", "Local", "local", "europe/berlin", "Europe", "Europe/", "../etc/passwd", "Mars/Olympus", "UTC+1", "Europe/Berlin "} {
 		_, err := Zone(name)
-		if e, ok := err.(*Error); !ok || e.Code != CodeInvalid || e.Field != "zone" || !strings.HasSuffix(e.Sentence, ".") {
+		if e, ok := err.(*Error); !ok || e.Code != CodeInvalid || e.Field != "zone" || !strings.HasSuffix(e.Sentence.String(), ".") {
 			t.Errorf("Zone(%q) gives %v, want a refusal of the field zone", name, err)
 		}
 	}

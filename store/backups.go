@@ -127,15 +127,15 @@ func (db *DB) SetNote(ctx context.Context, clientID int64, serviceUID, uid, acto
 	}
 	return db.update(ctx, "set note", func(t *tx) error {
 		var id, serviceID int64
-		var before, state string
-		err := t.QueryRowContext(ctx, `SELECT b.id, s.id, b.note, s.state FROM backups b JOIN services s ON s.id = b.service_id
+		var before string
+		err := t.QueryRowContext(ctx, `SELECT b.id, s.id, b.note FROM backups b JOIN services s ON s.id = b.service_id
 			WHERE s.client_id = $1 AND s.uid = $2 AND b.uid = $3 AND s.state <> 'terminated' AND b.removed_at IS NULL AND b.class <> 'external'`,
-			clientID, serviceUID, uid).Scan(&id, &serviceID, &before, &state)
+			clientID, serviceUID, uid).Scan(&id, &serviceID, &before)
 		if err != nil {
 			return missing(err)
 		}
-		if state == string(portal.ServiceSuspended) {
-			return portal.Refuse(portal.CodeForbidden, "This service is suspended: you can look at everything, but not change it.")
+		if err := t.notSuspended(serviceID); err != nil {
+			return err
 		}
 		if before == note {
 			return nil
@@ -153,15 +153,15 @@ func (db *DB) SetNote(ctx context.Context, clientID int64, serviceUID, uid, acto
 func (db *DB) AcceptSuspect(ctx context.Context, clientID int64, serviceUID, uid, actor string) error {
 	return db.update(ctx, "accept suspect", func(t *tx) error {
 		var id, serviceID int64
-		var class, state string
-		err := t.QueryRowContext(ctx, `SELECT b.id, s.id, b.class, s.state FROM backups b JOIN services s ON s.id = b.service_id
+		var class string
+		err := t.QueryRowContext(ctx, `SELECT b.id, s.id, b.class FROM backups b JOIN services s ON s.id = b.service_id
 			WHERE s.client_id = $1 AND s.uid = $2 AND b.uid = $3 AND s.state <> 'terminated' AND b.removed_at IS NULL`,
-			clientID, serviceUID, uid).Scan(&id, &serviceID, &class, &state)
+			clientID, serviceUID, uid).Scan(&id, &serviceID, &class)
 		if err != nil {
 			return missing(err)
 		}
-		if state == string(portal.ServiceSuspended) {
-			return portal.Refuse(portal.CodeForbidden, "This service is suspended: you can look at everything, but not change it.")
+		if err := t.notSuspended(serviceID); err != nil {
+			return err
 		}
 		if class != string(portal.ClassSuspect) {
 			return portal.Refuse(portal.CodeConflict, "This backup is not in doubt.")
@@ -179,10 +179,13 @@ func (db *DB) DismissMissing(ctx context.Context, clientID int64, serviceUID, ui
 	return db.update(ctx, "dismiss missing", func(t *tx) error {
 		var id, serviceID int64
 		err := t.QueryRowContext(ctx, `SELECT b.id, s.id FROM backups b JOIN services s ON s.id = b.service_id
-			WHERE s.client_id = $1 AND s.uid = $2 AND b.uid = $3 AND b.class IN ('missing', 'failed') AND b.removed_at IS NULL`,
+			WHERE s.client_id = $1 AND s.uid = $2 AND b.uid = $3 AND s.state <> 'terminated' AND b.class IN ('missing', 'failed') AND b.removed_at IS NULL`,
 			clientID, serviceUID, uid).Scan(&id, &serviceID)
 		if err != nil {
 			return missing(err)
+		}
+		if err := t.notSuspended(serviceID); err != nil {
+			return err
 		}
 		if err := t.removeBackup(id, 0, "outside"); err != nil {
 			return err

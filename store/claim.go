@@ -16,7 +16,7 @@ type waiting struct {
 	schedule  int64
 	slot      string
 	version   int64
-	waitsFor  string
+	waitsFor  portal.Text
 	startBy   time.Time
 	state     portal.ServiceState
 	lock      string
@@ -106,7 +106,7 @@ func (db *DB) Claim(ctx context.Context, limits portal.Limits) (started []int64,
 		}
 		var candidates []portal.Candidate
 		byID := make(map[int64]waiting, len(all))
-		reasons := map[int64]string{}
+		reasons := map[int64]portal.Text{}
 		for _, w := range all {
 			byID[w.OperationID] = w
 			why, ended, err := t.obstacle(w, pauses)
@@ -171,7 +171,7 @@ func (db *DB) Claim(ctx context.Context, limits portal.Limits) (started []int64,
 }
 
 // obstacle tells what keeps an operation from being a candidate at all, or ends it where it is needless.
-func (t *tx) obstacle(w waiting, pauses []portal.Pause) (why string, ended bool, err error) {
+func (t *tx) obstacle(w waiting, pauses []portal.Pause) (why portal.Text, ended bool, err error) {
 	op := portal.Operation{ID: w.OperationID, UID: w.uid, Version: w.version, ServiceID: w.service, ScheduleID: w.schedule, SlotDate: w.slot}
 	scheduled := w.slot != ""
 	if scheduled && w.state != portal.ServiceActive {
@@ -179,7 +179,7 @@ func (t *tx) obstacle(w waiting, pauses []portal.Pause) (why string, ended bool,
 		if w.state != portal.ServiceSuspended {
 			reason = "the service is not active"
 		}
-		return "", true, t.endQueued(&op, portal.StateCancelled, "Skipped: "+reason+".", string(portal.SlotSkipped), reason)
+		return "", true, t.endQueued(&op, portal.StateCancelled, portal.Say("Skipped: %s.", reason), string(portal.SlotSkipped), reason)
 	}
 	if scheduled {
 		copies, err := backupsOf(t.ctx, t, w.service)
@@ -214,13 +214,13 @@ func (t *tx) obstacle(w waiting, pauses []portal.Pause) (why string, ended bool,
 	case w.Kind.Exclusive() && w.occupied:
 		return "a backup of this machine is running", false, nil
 	case w.Kind.Exclusive() && w.lock != "" && scheduled:
-		return "the machine is busy: " + portal.LockWords(w.lock), false, nil
+		return portal.LockedClause(w.lock), false, nil
 	}
 	return "", false, nil
 }
 
 // InLine tells a queued operation's place in the line of its host, from 1, and what it waits for.
-func (db *DB) InLine(ctx context.Context, op portal.Operation, limits portal.Limits) (position int, why string, err error) {
+func (db *DB) InLine(ctx context.Context, op portal.Operation, limits portal.Limits) (position int, why portal.Text, err error) {
 	all, err := collect(ctx, db.read, scanWaiting, waitingQuery+` WHERE o.state = 'queued' AND o.server_id = $1 AND s.node = (SELECT node FROM services WHERE id = $2) AND o.kind = $3`,
 		op.ServerID, op.ServiceID, op.Kind)
 	if err != nil {

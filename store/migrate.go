@@ -65,6 +65,7 @@ func (db *DB) Migrate(ctx context.Context) (from, to int64, err error) {
 	if _, err := p.Up(ctx); err != nil {
 		return from, to, fmt.Errorf("store: migrate: %w", err)
 	}
+	db.unsealed = from > 0 && from < auditHeadSince
 	return from, to, nil
 }
 
@@ -96,6 +97,9 @@ func (db *DB) Ready(ctx context.Context) error {
 	}
 	if db.markKey, err = db.keys.open("installation/mark_key/"+db.installation, sealed); err != nil {
 		return ErrWrongKey
+	}
+	if db.unsealed {
+		return db.adoptHead(ctx)
 	}
 	return nil
 }

@@ -102,21 +102,31 @@ func (db *DB) Enqueue(ctx context.Context, clientID int64, serviceUID string, re
 	return op, err
 }
 
+// referenceTries is how often another reference is taken where one is another operation's already. With forty
+// million operations that is so for one in twenty.
+const referenceTries = 10
+
 // insertOperation adds a granted operation. What the schema refuses has become busy meanwhile.
 func (t *tx) insertOperation(op *portal.Operation, s portal.Situation) error {
-	op.UID, op.Reference = t.db.UID(), reference()
+	op.UID = t.db.UID()
 	op.ServiceID, op.ServerID, op.State, op.CreatedAt, op.Version = s.Service.ID, s.Service.ServerID, portal.StateQueued, t.now, 1
 	op.Node = s.Service.Node
 	if op.RunAfter.IsZero() {
 		op.RunAfter = t.now
 	}
 	var err error
-	op.ID, err = t.insert(`INSERT INTO operations (uid, reference, service_id, server_id, kind, exclusive, state, step, schedule_id, slot_date,
-			backup_id, replace_id, timing, protect, note, mode, node, manual, run_after, start_by, give_up_at, actor, retry_of, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`,
-		op.UID, op.Reference, op.ServiceID, op.ServerID, op.Kind, op.Kind.Exclusive(), op.State, op.Step, idOrNull(op.ScheduleID), textOrNull(op.SlotDate),
-		idOrNull(op.BackupID), idOrNull(op.ReplaceID), op.Timing, op.Protect, op.Note, op.Mode, op.Node, op.Manual, unix(op.RunAfter), unix(op.StartBy),
-		unix(op.GiveUpAt), op.Actor, idOrNull(op.RetryOf), t.now.Unix())
+	for range referenceTries {
+		op.Reference = t.db.reference()
+		op.ID, err = t.insert(`INSERT INTO operations (uid, reference, service_id, server_id, kind, exclusive, state, step, schedule_id, slot_date,
+				backup_id, replace_id, timing, protect, note, mode, node, manual, run_after, start_by, give_up_at, actor, retry_of, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`,
+			op.UID, op.Reference, op.ServiceID, op.ServerID, op.Kind, op.Kind.Exclusive(), op.State, op.Step, idOrNull(op.ScheduleID), textOrNull(op.SlotDate),
+			idOrNull(op.BackupID), idOrNull(op.ReplaceID), op.Timing, op.Protect, op.Note, op.Mode, op.Node, op.Manual, unix(op.RunAfter), unix(op.StartBy),
+			unix(op.GiveUpAt), op.Actor, idOrNull(op.RetryOf), t.now.Unix())
+		if !unique(err, "operations.reference") {
+			break
+		}
+	}
 	if unique(err, "operations.") || unique(err, "operations_queued") {
 		return portal.Refuse(portal.CodeBusy, "The same is waiting to be done already.")
 	}
@@ -164,9 +174,9 @@ func (db *DB) Situation(ctx context.Context, serviceID int64) (portal.Situation,
 type StepNote struct {
 	At    time.Time
 	Step  string
-	What  string // begun, done, waits, retry, failed, note
-	Text  string // for the client
-	Staff string // exact, for staff
+	What  string      // begun, done, waits, retry, failed, note
+	Text  portal.Text // for the client
+	Staff string      // exact, for staff
 }
 
 // TaskLog is the log of an ended task, kept because Proxmox forgets it within days.
@@ -187,7 +197,7 @@ type Changes struct {
 	RemovedHow string
 	Protected  *bool  // what is now seen of the operation's copy
 	SlotState  string // of the operation's slot, when it ends: done, late, skipped, failed, missed
-	SlotReason string
+	SlotReason portal.Text
 	Audit      []Entry
 	Messages   []Message
 	TaskLog    *TaskLog
@@ -305,6 +315,11 @@ func (db *DB) RequestCancel(ctx context.Context, clientID int64, serviceUID, uid
 		if op, err = operation(ctx, t, where, args...); err != nil {
 			return err
 		}
+		if clientID != 0 {
+			if err := t.notSuspended(op.ServiceID); err != nil {
+				return err
+			}
+		}
 		switch {
 		case op.State.Final():
 			return portal.Refuse(portal.CodeConflict, "This has ended already.")
@@ -318,12 +333,12 @@ func (db *DB) RequestCancel(ctx context.Context, clientID int64, serviceUID, uid
 			return portal.Refuse(portal.CodeConflict, "The backup is made already; it is only being checked.")
 		}
 		if op.State == portal.StateQueued {
-			text, why := "Cancelled before it began.", "cancelled before it began"
+			text, why := portal.Text("Cancelled before it began."), portal.Text("cancelled before it began")
 			if op.Evicted && op.Timing == portal.TimingBefore {
-				text = "Cancelled. The oldest backup had been removed already to make room; your others are untouched."
+				text = portal.CancelledEvicted
 				why = text
 			} else if op.Attempt > 0 {
-				text, why = "Cancelled. Your other backups are untouched.", "cancelled"
+				text, why = portal.Cancelled, "cancelled"
 			}
 			if err := t.endQueued(&op, portal.StateCancelled, text, "skipped", why); err != nil {
 				return err
@@ -360,7 +375,7 @@ func (db *DB) SkipQueued(ctx context.Context, uid, actor, reason string) (op por
 }
 
 // endQueued ends an operation that waits, with its slot.
-func (t *tx) endQueued(op *portal.Operation, state portal.State, reason, slotState, slotReason string) error {
+func (t *tx) endQueued(op *portal.Operation, state portal.State, reason portal.Text, slotState string, slotReason portal.Text) error {
 	if err := t.one(ErrStale, `UPDATE operations SET state = $1, reason = $2, ended_at = $3, version = version + 1 WHERE id = $4 AND version = $5 AND state = 'queued'`,
 		state, reason, t.now.Unix(), op.ID, op.Version); err != nil {
 		return err
@@ -385,11 +400,11 @@ func (db *DB) Release(ctx context.Context, uid, actor, reason string) (op portal
 			return err
 		}
 		if op.State != portal.StateHeld {
-			return portal.Refuse(portal.CodeConflict, "Only a held operation is released; this one is %s.", op.State)
+			return portal.Refuse(portal.CodeConflict, "Only a held operation is released; this one is %s.", op.State.Word())
 		}
 		if err := t.one(ErrStale, `UPDATE operations SET state = 'failed', dump_place = NULL, delete_place = NULL, ended_at = $1,
-				reason = 'Our team ended it by hand.', staff_reason = $2, version = version + 1 WHERE id = $3 AND version = $4`,
-			t.now.Unix(), "released: "+reason, op.ID, op.Version); err != nil {
+				reason = $2, staff_reason = $3, version = version + 1 WHERE id = $4 AND version = $5`,
+			t.now.Unix(), portal.Text("Our team ended it by hand."), "released: "+reason, op.ID, op.Version); err != nil {
 			return err
 		}
 		op.State, op.EndedAt = portal.StateFailed, t.now
@@ -412,7 +427,7 @@ func (db *DB) Resume(ctx context.Context, uid, actor string) (op portal.Operatio
 			return err
 		}
 		if op.State != portal.StateHeld {
-			return portal.Refuse(portal.CodeConflict, "Only a held operation can go on; this one is %s.", op.State)
+			return portal.Refuse(portal.CodeConflict, "Only a held operation can go on; this one is %s.", op.State.Word())
 		}
 		if err := t.one(ErrStale, `UPDATE operations SET state = 'running', failures = 0, progress_at = $1, run_after = $1, reason = '', version = version + 1
 			WHERE id = $2 AND version = $3`, t.now.Unix(), op.ID, op.Version); err != nil {

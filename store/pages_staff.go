@@ -372,25 +372,33 @@ func (db *DB) AuditLines(ctx context.Context, f AuditFilter, p Page) (lines []Au
 	return lines, t, explain("audit lines", err)
 }
 
-// AuditTail checks the chain of the newest n rows. It gives how many were checked and the id of the first row
-// that does not fit, 0 when all do.
+// AuditTail checks the chain of the newest n rows and that it ends where it should. It gives how many were checked
+// and the id of the first row that does not fit, 0 when all do.
 func (db *DB) AuditTail(ctx context.Context, n int) (checked int, broken int64, err error) {
-	rows, err := collect(ctx, db.read, scanEntry, `SELECT `+entryColumns+` FROM audit ORDER BY id DESC LIMIT $1`, n+1)
-	if err != nil {
-		return 0, 0, explain("audit tail", err)
-	}
-	slices.Reverse(rows)
-	before := ""
-	if len(rows) > n {
-		before, rows = rows[0].Hash, rows[1:]
-	}
-	for i, e := range rows {
-		if e.chained(before) != e.Hash {
-			return i, e.ID, nil
+	err = db.view(ctx, "audit tail", func(q querier) error {
+		rows, err := collect(ctx, q, scanEntry, `SELECT `+entryColumns+` FROM audit ORDER BY id DESC LIMIT $1`, n+1)
+		if err != nil {
+			return err
 		}
-		before = e.Hash
-	}
-	return len(rows), 0, nil
+		slices.Reverse(rows)
+		last, before := int64(0), ""
+		if len(rows) > n {
+			last, before, rows = rows[0].ID, rows[0].Hash, rows[1:]
+		}
+		checked = len(rows)
+		found := breakIn(rows, last, before)
+		if found == nil {
+			if len(rows) > 0 {
+				last, before = rows[len(rows)-1].ID, rows[len(rows)-1].Hash
+			}
+			found, err = db.breakAtEnd(ctx, q, last, before)
+		}
+		if found != nil {
+			broken = found.Row
+		}
+		return err
+	})
+	return checked, broken, err
 }
 
 // Needs is what needs a person: of each kind how many there are, and the first few.
@@ -435,7 +443,7 @@ type SlotLook struct {
 	Date                        string
 	Due                         time.Time
 	State                       portal.SlotStatus
-	Reason                      string
+	Reason                      portal.Text
 	Operation                   string // uid, "" = none
 	OperationState              string
 	Kind                        string

@@ -20,6 +20,13 @@ CREATE TABLE audit (
 
 CREATE INDEX audit_service ON audit (service_id, id);
 
+CREATE TABLE audit_head (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    row_id INTEGER NOT NULL, -- of the last row
+    hash   TEXT    NOT NULL, -- of the last row; the next one is chained to it
+    seal   TEXT    NOT NULL  -- HMAC over both with the installation's key, '' right after the upgrade
+);
+
 CREATE TABLE backups (
     id              INTEGER PRIMARY KEY,
     uid             TEXT    NOT NULL UNIQUE,

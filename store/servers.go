@@ -120,7 +120,7 @@ func (db *DB) SaveRights(ctx context.Context, serverID int64, missingRights []st
 // SaveCheck keeps what a check of a server found.
 func (db *DB) SaveCheck(ctx context.Context, serverID int64, findings []portal.Finding) error {
 	return db.update(ctx, "save check", func(t *tx) error {
-		_, err := t.exec(`UPDATE servers SET checked_at = $1, findings = $2 WHERE id = $3`, t.now.Unix(), tojson(findings), serverID)
+		_, err := t.exec(`UPDATE servers SET checked_at = $1, findings = $2 WHERE id = $3`, t.now.Unix(), tojson(kept(findings)), serverID)
 		return err
 	})
 }
@@ -193,4 +193,15 @@ func (db *DB) Product(ctx context.Context, id int64) (portal.Product, error) {
 func product(ctx context.Context, q querier, id int64) (portal.Product, error) {
 	v, err := scanProduct(q.QueryRowContext(ctx, `SELECT `+productColumns+` FROM products WHERE id = $1`, id))
 	return v, missing(err)
+}
+
+// keptFinding is a finding as its column holds it: with the texts as they are, not as English.
+type keptFinding struct{ Level, Text, Mend string }
+
+func kept(findings []portal.Finding) []keptFinding {
+	out := make([]keptFinding, len(findings))
+	for i, f := range findings {
+		out[i] = keptFinding{f.Level, string(f.Text), string(f.Mend)}
+	}
+	return out
 }

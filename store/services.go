@@ -198,6 +198,18 @@ func (db *DB) SaveUnseen(ctx context.Context, ids []int64) error {
 	})
 }
 
+// notSuspended refuses what a client asks for while the service is suspended: they may look, and nothing else.
+func (t *tx) notSuspended(serviceID int64) error {
+	var state portal.ServiceState
+	if err := t.QueryRowContext(t.ctx, `SELECT state FROM services WHERE id = $1`, serviceID).Scan(&state); err != nil {
+		return missing(err)
+	}
+	if state == portal.ServiceSuspended {
+		return portal.Refuse(portal.CodeForbidden, "This service is suspended: you can look at everything, but not change it.")
+	}
+	return nil
+}
+
 // SetServiceState changes what a service is to the business, and says why.
 func (db *DB) SetServiceState(ctx context.Context, actor string, s portal.Service, state portal.ServiceState, why string) error {
 	return db.update(ctx, "set service state", func(t *tx) error { return t.serviceState(s.ID, s.UID, state, actor, why) })
@@ -243,7 +255,7 @@ func (db *DB) AcceptMachine(ctx context.Context, actor string, s portal.Service,
 			return err
 		}
 		if known.State != portal.ServiceMachineGone && known.State != portal.ServiceMachineReplaced {
-			return portal.Refuse(portal.CodeConflict, "The service is %s: its machine is not in question.", known.State)
+			return portal.Refuse(portal.CodeConflict, "The service is %s: its machine is not in question.", known.State.Word())
 		}
 		var other, otherUID string
 		err = t.QueryRowContext(ctx, `SELECT name, uid FROM services WHERE id <> $1 AND state <> 'terminated'

@@ -29,7 +29,7 @@ type Setting struct {
 	Value     string // what holds: the default where nobody said otherwise
 	Default   string
 	Low, High int
-	Text      string // what it does, one sentence
+	Text      portal.Text // what it does, one sentence
 }
 
 func (s Setting) number() bool { return s.Low != 0 || s.High != 0 }

@@ -17,7 +17,7 @@ type Slot struct {
 	DueAt      time.Time
 	StartBy    time.Time
 	State      portal.SlotStatus
-	Reason     string
+	Reason     portal.Text
 	Operation  string // uid, "" = none
 	EndedAt    time.Time
 }
@@ -120,12 +120,12 @@ func (t *tx) plan(d dueSchedule, pauses []portal.Pause) error {
 	if !d.trusted && slices.ContainsFunc(slots, func(s portal.DueSlot) bool { return t.now.Sub(s.Due) > portal.LateAfter }) {
 		return nil // a catch-up by a clock that may be wrong: wait until the clocks agree
 	}
-	reason := ""
+	var reason portal.Text
 	switch {
 	case d.service.State == portal.ServiceSuspended:
 		reason = portal.ReasonSuspended
 	case d.service.State != portal.ServiceActive:
-		reason = map[portal.ServiceState]string{
+		reason = map[portal.ServiceState]portal.Text{
 			portal.ServiceMachineGone: "the machine no longer exists", portal.ServiceMachineReplaced: "another machine is in its place",
 		}[d.service.State]
 		if reason == "" {
@@ -156,12 +156,12 @@ func (t *tx) plan(d dueSchedule, pauses []portal.Pause) error {
 
 // writeSlots writes the rows of slots that fell due: all but the latest are missed, and the latest is queued
 // where it may still start; with a reason, all are skipped for it.
-func (t *tx) writeSlots(svc portal.Service, p portal.Product, s Schedule, slots []portal.DueSlot, skip string) error {
+func (t *tx) writeSlots(svc portal.Service, p portal.Product, s Schedule, slots []portal.DueSlot, skip portal.Text) error {
 	if len(slots) == 0 {
 		return nil
 	}
 	t.touch(svc.ID)
-	ended := func(slot portal.DueSlot, state portal.SlotStatus, reason string) error {
+	ended := func(slot portal.DueSlot, state portal.SlotStatus, reason portal.Text) error {
 		_, err := t.exec(`INSERT INTO slots (service_id, schedule_id, local_date, due_at, start_by, state, reason, ended_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT DO NOTHING`, svc.ID, s.ID, slot.Date.String(), slot.Due.Unix(), slot.Due.Add(p.StartWindow).Unix(), state, reason, t.now.Unix())
 		return err
@@ -179,7 +179,7 @@ func (t *tx) writeSlots(svc portal.Service, p portal.Product, s Schedule, slots 
 		if err := ended(m.DueSlot, portal.SlotMissed, m.Reason); err != nil {
 			return err
 		}
-		if err := t.post(Message{Channel: "mail", ServiceID: svc.ID, Topic: "backup.missed", Payload: map[string]any{"service": svc.UID, "date": m.Date.String(), "reason": m.Reason}}); err != nil {
+		if err := t.post(Message{Channel: "mail", ServiceID: svc.ID, Topic: "backup.missed", Payload: map[string]any{"service": svc.UID, "date": m.Date.String(), "reason": string(m.Reason)}}); err != nil {
 			return err
 		}
 	}
@@ -268,7 +268,7 @@ func (t *tx) expire(op portal.Operation) error {
 	case why == "":
 		why = portal.ReasonNoStart
 	}
-	sentence := "It could not start in time: " + why + "."
+	sentence := portal.Say("It could not start in time: %s.", why)
 	if op.Attempt > 0 {
 		sentence = op.Reason
 	}
@@ -282,13 +282,13 @@ func (t *tx) expire(op portal.Operation) error {
 	if state == portal.SlotFailed || !op.Scheduled() {
 		topic = string(op.Kind) + ".failed"
 	}
-	if err := t.audit(Entry{Actor: "engine", Action: "operation.expire", Entity: "operation", EntityUID: op.UID, ServiceID: op.ServiceID, After: why}); err != nil {
+	if err := t.audit(Entry{Actor: "engine", Action: "operation.expire", Entity: "operation", EntityUID: op.UID, ServiceID: op.ServiceID, After: why.String()}); err != nil {
 		return err
 	}
 	if state == portal.SlotSkipped {
 		return nil // maintenance is announced, not mailed about each night
 	}
-	return t.post(Message{Channel: "mail", ServiceID: op.ServiceID, Topic: topic, Payload: map[string]any{"operation": op.UID, "reference": op.Reference, "date": op.SlotDate, "reason": why}})
+	return t.post(Message{Channel: "mail", ServiceID: op.ServiceID, Topic: topic, Payload: map[string]any{"operation": op.UID, "reference": op.Reference, "date": op.SlotDate, "reason": string(why)}})
 }
 
 // Slots gives the slots of a service that fell due since an instant, oldest first.

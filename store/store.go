@@ -29,15 +29,19 @@ type DB struct {
 	keys  *Keyring
 	bell  bell
 
+	pseudo bool
+
 	// Hook, when set, is called with the name of every write transaction before it begins and after its commit.
 	// Tests let it panic, to be where a crash would be.
 	Hook func(point string)
 
-	uidMu sync.Mutex
-	uid   *ulid.MonotonicEntropy
+	uidMu     sync.Mutex
+	uid       *ulid.MonotonicEntropy
+	reference func() string // makes short names of operations
 
 	installation string
 	markKey      []byte
+	unsealed     bool // just upgraded from a schema whose audit log had no sealed end
 	epoch        atomic.Int64
 }
 
@@ -50,6 +54,8 @@ type Options struct {
 	Readers int
 	// MaxPages bounds the file (PRAGMA max_page_count); 0 means no bound. Tests fill a disk with it.
 	MaxPages int
+	// Pseudo lets logins have portal.PseudoLanguage. Only for tests and the demo.
+	Pseudo bool
 	// NoSync leaves out the wait for the disk at each commit. Only for tests that crash processes, not machines.
 	NoSync bool
 }
@@ -72,7 +78,7 @@ func Open(o Options) (*DB, error) {
 	}
 	file := (&url.URL{Scheme: "file", Path: abs}).String()
 	write, err := sql.Open("sqlite3", file+"?_journal_mode=WAL&_busy_timeout=5000&_synchronous="+sync+
-		"&_txlock=immediate&_foreign_keys=1&_stmt_cache_size=64")
+		"&_txlock=immediate&_foreign_keys=1&_stmt_cache_size=256&_cache_size=-65536")
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
@@ -86,7 +92,7 @@ func Open(o Options) (*DB, error) {
 	if err := write.Ping(); err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %w", err), write.Close())
 	}
-	read, err := sql.Open("sqlite3", file+"?mode=ro&_query_only=1&_busy_timeout=5000&_stmt_cache_size=64")
+	read, err := sql.Open("sqlite3", file+"?mode=ro&_query_only=1&_busy_timeout=5000&_stmt_cache_size=256")
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %w", err), write.Close())
 	}
@@ -95,7 +101,7 @@ func Open(o Options) (*DB, error) {
 	}
 	read.SetMaxOpenConns(o.Readers)
 	read.SetMaxIdleConns(o.Readers)
-	return &DB{write: write, read: read, path: abs, now: o.Now, keys: o.Keys, uid: ulid.Monotonic(rand.Reader, 0)}, nil
+	return &DB{write: write, read: read, path: abs, now: o.Now, keys: o.Keys, pseudo: o.Pseudo, uid: ulid.Monotonic(rand.Reader, 0), reference: reference}, nil
 }
 
 // Close ends all connections.
@@ -120,6 +126,7 @@ type tx struct {
 	db      *DB
 	now     time.Time
 	changed map[int64]struct{}
+	head    *auditHead // the end of the audit log, once this transaction has added to it
 }
 
 // touch notes that a service's pages will look different after the commit.
@@ -134,7 +141,8 @@ func (db *DB) update(ctx context.Context, name string, fn func(*tx) error) error
 	if err != nil {
 		return explain(name, err)
 	}
-	t := &tx{Tx: inner, ctx: ctx, db: db, now: db.now(), changed: map[int64]struct{}{}}
+	// Within the transaction nothing is cut off: a visitor who has gone would cost each statement a goroutine.
+	t := &tx{Tx: inner, ctx: context.WithoutCancel(ctx), db: db, now: db.now(), changed: map[int64]struct{}{}}
 	done := false
 	defer func() {
 		if !done {
@@ -142,6 +150,9 @@ func (db *DB) update(ctx context.Context, name string, fn func(*tx) error) error
 		}
 	}()
 	if err := fn(t); err != nil {
+		return explain(name, err)
+	}
+	if err := t.saveHead(); err != nil {
 		return explain(name, err)
 	}
 	if err := inner.Commit(); err != nil {

@@ -20,7 +20,12 @@ type Problem struct {
 	Status    int
 	Sentence  string
 	Reference string // "" where quoting it would help nobody
-	WayOuts   []portal.WayOut
+	WayOuts   []Way
+}
+
+// Way is a way out of a problem, as portal.WayOut is, with its label in the visitor's language.
+type Way struct {
+	Action, Label, UID string
 }
 
 // TryAgain says, wrapped in an error, when the same may be tried again; it becomes the Retry-After header.
@@ -126,6 +131,7 @@ func (s *Server) handleError(err error, c echo.Context) {
 			return
 		}
 	}
+	c.Response().Header().Set("Content-Language", Words(c).Tag())
 	_ = c.String(status, problem.plain())
 }
 
@@ -140,27 +146,33 @@ func (s *Server) errorPage(c echo.Context, p Problem) (page Component) {
 	return s.o.ErrorPage(c, p)
 }
 
-// problem words an error for people.
+// problem words an error for people, in their language.
 func (s *Server) problem(c echo.Context, err error, status int) Problem {
 	p := Problem{Status: status, Reference: Reference(c)}
+	words := Words(c)
+	var sentence portal.Text
 	var known *portal.Error
 	switch {
 	case errors.As(err, &known):
-		p.Sentence, p.WayOuts = known.Sentence, known.WayOuts
+		sentence = known.Sentence
+		for _, w := range known.WayOuts {
+			p.WayOuts = append(p.WayOuts, Way{w.Action, words.Say(w.Label), w.UID})
+		}
 		if status < http.StatusInternalServerError {
 			p.Reference = ""
 		}
 	case status == http.StatusNotFound:
-		p.Sentence, p.Reference = portal.NotFound().Sentence, ""
+		sentence, p.Reference = portal.NotFound().Sentence, ""
 	case status == http.StatusMethodNotAllowed:
-		p.Sentence, p.Reference = "This page can't be used that way. Go back, reload, and try again there.", ""
+		sentence, p.Reference = "This page can't be used that way. Go back, reload, and try again there.", ""
 	case status == http.StatusRequestEntityTooLarge:
-		p.Sentence, p.Reference = tooLarge().Sentence, ""
+		sentence, p.Reference = tooLarge().Sentence, ""
 	case status < http.StatusInternalServerError:
-		p.Sentence = "The portal can't make sense of that request. Nothing was done."
+		sentence = "The portal can't make sense of that request. Nothing was done."
 	default:
-		p.Sentence = "Something went wrong on our side. Your machines and their backups are not affected."
+		sentence = "Something went wrong on our side. Your machines and their backups are not affected."
 	}
+	p.Sentence = words.Say(sentence)
 	return p
 }
 

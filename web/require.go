@@ -56,14 +56,15 @@ func (s *Server) RequireLogin(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// RequireAct refuses changes by logins that may only look. It stands after RequireClient or RequireStaff.
+// RequireAct refuses changes by logins that may only look. It stands after RequireClient or RequireStaff. To look is
+// no change: an address that there is not is not found, for them as for others.
 func (s *Server) RequireAct(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		l, ok := CurrentLogin(c)
 		if !ok {
 			return s.toSignIn(c)
 		}
-		if !l.MayAct() {
+		if !l.MayAct() && c.Request().Method != http.MethodGet {
 			return portal.Refuse(portal.CodeForbidden, "Your login may look at everything, but change nothing.")
 		}
 		return next(c)

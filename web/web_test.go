@@ -163,7 +163,7 @@ func (s *site) routes() {
 			return err
 		}
 		if _, err := w.SignIn(c, f["email"], f["password"]); err != nil {
-			return web.Again(err, func(r *portal.Error) (web.Component, error) { return text("sign in: " + r.Sentence), nil })
+			return web.Again(err, func(r *portal.Error) (web.Component, error) { return text("sign in: " + r.Sentence.String()), nil })
 		}
 		return web.See(c, web.LocalPath(f["next"]))
 	})
@@ -179,7 +179,7 @@ func (s *site) routes() {
 		l, _ := web.CurrentLogin(c)
 		out := "services of " + l.Email
 		for _, f := range w.Flashes(c) {
-			out += "; " + f.Tone + ": " + f.Sentence
+			out += "; " + f.Tone + ": " + f.Sentence.String()
 		}
 		return web.Page(c, 200, text(out))
 	})
@@ -233,7 +233,7 @@ func (s *site) routes() {
 			return web.Page(c, 200, text("broken"))
 		case "again":
 			return web.Again(portal.Refuse(portal.CodeQuota, "All places are used."), func(r *portal.Error) (web.Component, error) {
-				return text("the page with: " + r.Sentence), nil
+				return text("the page with: " + r.Sentence.String()), nil
 			})
 		case "address":
 			return c.String(200, c.RealIP())

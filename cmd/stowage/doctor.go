@@ -35,7 +35,7 @@ func (c *doctorCmd) Run(a *app) error {
 			return err
 		}
 	}
-	err := c.print(a, shown(d.findings), func(w io.Writer) { findingsText(w, d.findings) })
+	err := c.print(a, d.findings, func(w io.Writer) { findingsText(w, d.findings) })
 	if n := wrong(d.findings); n > 0 {
 		err = errors.Join(err, fmt.Errorf("%s to mend", portal.Plural(n, "thing", "things")))
 	}
@@ -46,19 +46,19 @@ func (c *doctorCmd) Run(a *app) error {
 type doctor struct {
 	*app
 	data
-	findings []portal.Finding
+	findings []finding
 }
 
 func (d *doctor) ok(format string, args ...any) {
-	d.findings = append(d.findings, portal.Finding{Level: "ok", Text: fmt.Sprintf(format, args...)})
+	d.findings = append(d.findings, finding{Level: "ok", Text: fmt.Sprintf(format, args...)})
 }
 
 func (d *doctor) warn(mend, format string, args ...any) {
-	d.findings = append(d.findings, portal.Finding{Level: "warning", Text: fmt.Sprintf(format, args...), Mend: mend})
+	d.findings = append(d.findings, finding{Level: "warning", Text: fmt.Sprintf(format, args...), Mend: mend})
 }
 
 func (d *doctor) bad(mend, format string, args ...any) {
-	d.findings = append(d.findings, portal.Finding{Level: "error", Text: fmt.Sprintf(format, args...), Mend: mend})
+	d.findings = append(d.findings, finding{Level: "error", Text: fmt.Sprintf(format, args...), Mend: mend})
 }
 
 // leastFree is the free space below which the database is in danger.
@@ -125,11 +125,11 @@ func (d *doctor) contents(db *store.DB) {
 	default:
 		d.ok("The database is whole.")
 	}
-	switch broken, err := db.VerifyAudit(d.ctx); {
+	switch found, err := db.FindAuditBreak(d.ctx); {
 	case err != nil:
 		d.bad("", "The audit log can't be read: %s.", oneLine(err.Error()))
-	case broken != 0:
-		d.bad("Compare with an older copy of the database: somebody changed or removed rows.", "The audit log's chain breaks at row %d.", broken)
+	case found != nil:
+		d.bad("Compare with an older copy of the database: somebody changed or removed rows.", "The audit log's chain breaks at row %d: %s.", found.Row, found.Why)
 	default:
 		d.ok("The audit log's chain is unbroken.")
 	}
@@ -172,7 +172,8 @@ func (d *doctor) servers(db *store.DB) {
 	engine := jobs.New(jobs.Options{DB: db, Now: d.now})
 	defer engine.Close()
 	for _, s := range all {
-		findings, err := d.check(engine, s)
+		found, err := d.check(engine, s)
+		findings := shown(found)
 		if err != nil {
 			d.bad("", "%s: %s.", s.Name, oneLine(explain(err)))
 		}

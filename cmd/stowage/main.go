@@ -121,8 +121,8 @@ func explain(err error) string {
 	if !errors.As(err, &known) {
 		return err.Error()
 	}
-	text := known.Sentence
-	if known.Code == portal.CodeNotFound && text == portal.NotFound().Sentence {
+	text := known.Sentence.String()
+	if known.Code == portal.CodeNotFound && known.Sentence == portal.NotFound().Sentence {
 		text = "There is nothing by that name."
 	}
 	if known.Staff != "" {
@@ -134,4 +134,4 @@ func explain(err error) string {
 	return text
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+func oneLine(s string) string { return harmless(strings.Join(strings.Fields(s), " ")) }

@@ -45,7 +45,7 @@ type operationJSON struct {
 func operationOf(o portal.Operation, service, name, server string) operationJSON {
 	return operationJSON{
 		o.UID, o.Reference, string(o.Kind), string(o.State), o.Step, service, name, server, o.Node, o.UPID, o.SlotDate, o.Actor,
-		o.Percent, o.Attempt, o.Reason, o.StaffReason, o.Warning, stamp(o.CreatedAt), stamp(o.StartedAt), stamp(o.EndedAt), stamp(o.GiveUpAt),
+		o.Percent, o.Attempt, o.Reason.String(), o.StaffReason, o.Warning.String(), stamp(o.CreatedAt), stamp(o.StartedAt), stamp(o.EndedAt), stamp(o.GiveUpAt),
 	}
 }
 
@@ -143,7 +143,7 @@ func (c *operationShowCmd) Run(a *app) error {
 		}
 		out := details{operationJSON: operationOf(op, s.UID, s.Name, ""), Steps: []step{}}
 		for _, n := range notes {
-			out.Steps = append(out.Steps, step{stamp(n.At), n.Step, n.What, n.Text, n.Staff})
+			out.Steps = append(out.Steps, step{stamp(n.At), n.Step, n.What, n.Text.String(), n.Staff})
 		}
 		if c.Log {
 			logs, err := db.TaskLogs(a.ctx, op.ID)
@@ -158,7 +158,7 @@ func (c *operationShowCmd) Run(a *app) error {
 			for _, line := range [][2]string{
 				{"reference", op.Reference}, {"uid", op.UID}, {"kind", string(op.Kind)}, {"state", string(op.State)}, {"step", op.Step},
 				{"service", s.Name + " (" + s.UID + ")"}, {"node", op.Node}, {"task", op.UPID}, {"slot", op.SlotDate}, {"by", op.Actor},
-				{"reason", oneLine(op.Reason)}, {"exact reason", oneLine(op.StaffReason)}, {"warning", oneLine(op.Warning)},
+				{"reason", oneLine(op.Reason.String())}, {"exact reason", oneLine(op.StaffReason)}, {"warning", oneLine(op.Warning.String())},
 				{"created", out.CreatedAt}, {"started", out.StartedAt}, {"ended", out.EndedAt},
 			} {
 				if line[1] != "" {

@@ -145,11 +145,12 @@ func (c *serverCheckCmd) Run(a *app) error {
 		defer engine.Close()
 		ctx, cancel := context.WithTimeout(a.ctx, checkWithin)
 		defer cancel()
-		findings, err := engine.Check(ctx, s)
+		found, err := engine.Check(ctx, s)
 		if err != nil {
 			return err
 		}
-		err = c.print(a, shown(findings), func(w io.Writer) { findingsText(w, findings) })
+		findings := shown(found)
+		err = c.print(a, findings, func(w io.Writer) { findingsText(w, findings) })
 		if n := wrong(findings); n > 0 {
 			err = errors.Join(err, fmt.Errorf("%s: %s to mend", s.Name, portal.Plural(n, "thing", "things")))
 		}
@@ -165,7 +166,7 @@ func serverNamed(a *app, db *store.DB, name string) (portal.Server, error) {
 	return s, err
 }
 
-// finding is a portal.Finding as JSON.
+// finding is a portal.Finding as commands print it: in English.
 type finding struct {
 	Level string `json:"level"`
 	Text  string `json:"text"`
@@ -175,12 +176,12 @@ type finding struct {
 func shown(findings []portal.Finding) []finding {
 	out := make([]finding, len(findings))
 	for i, f := range findings {
-		out[i] = finding{f.Level, f.Text, f.Mend}
+		out[i] = finding{f.Level, f.Text.String(), f.Mend.String()}
 	}
 	return out
 }
 
-func findingsText(w io.Writer, findings []portal.Finding) {
+func findingsText(w io.Writer, findings []finding) {
 	for _, f := range findings {
 		row(w, f.Level, f.Text)
 		if f.Mend != "" && f.Level != "ok" {
@@ -190,7 +191,7 @@ func findingsText(w io.Writer, findings []portal.Finding) {
 }
 
 // wrong counts what has to be mended before the portal can do its work.
-func wrong(findings []portal.Finding) (n int) {
+func wrong(findings []finding) (n int) {
 	for _, f := range findings {
 		if f.Level == "error" {
 			n++

@@ -31,7 +31,7 @@ func (c *settingListCmd) Run(a *app) error {
 		}
 		out := make([]setting, len(all))
 		for i, s := range all {
-			out[i] = setting{s.Key, s.Value, s.Default, s.Text}
+			out[i] = setting{s.Key, s.Value, s.Default, s.Text.String()}
 		}
 		return c.print(a, out, func(w io.Writer) {
 			row(w, "KEY", "VALUE", "DEFAULT", "WHAT IT DOES")
