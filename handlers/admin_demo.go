@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"stowage/portal"
+	"stowage/portal/lang"
 	"stowage/templates"
 	"stowage/web"
 )
@@ -98,7 +99,7 @@ func (s *Site) breakDemo(c echo.Context) error {
 		f, err = s.o.Faults.Break(form["kind"], form["target"])
 	}
 	if err == nil {
-		err = s.noteFault(c.Request().Context(), login(c), "demo.break", f, f.Text.String())
+		err = s.noteFault(c.Request().Context(), login(c), "demo.break", f, inEnglish(f.Text))
 	}
 	if err != nil {
 		return s.faultsAgain(c, err, form["kind"], form["target"])
@@ -123,7 +124,7 @@ func (s *Site) healDemo(c echo.Context) error {
 		was, err := s.o.Faults.Heal(f.Kind, f.Target)
 		if err == nil {
 			healed++
-			err = s.noteFault(c.Request().Context(), login(c), "demo.heal", was, "no longer: "+was.Text.String())
+			err = s.noteFault(c.Request().Context(), login(c), "demo.heal", was, "no longer: "+inEnglish(was.Text))
 		}
 		failed = errors.Join(failed, err)
 	}
@@ -147,3 +148,6 @@ func (s *Site) faultsAgain(c echo.Context, err error, kind, target string) error
 		return page.View(), nil
 	})
 }
+
+// inEnglish says a text for the audit log, which has one language.
+func inEnglish(t portal.Text) string { return lang.For(lang.English).Say(t) }

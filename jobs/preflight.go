@@ -183,10 +183,12 @@ func (t *turn) storageReady() (store.StorageRow, bool, error) {
 // unanswered waits where the host can't be asked, and says so where it is a right that is missing.
 func (t *turn) unanswered(err error) error {
 	if pve.ReasonOf(err) == pve.Permission {
-		if rights, err := t.e.permissions(t, t.link); err == nil {
-			if missing := MissingRights(rights, t.sit.Service.VMID, t.sit.Product.Storage, t.op.Node); len(missing) > 0 {
-				return t.lacksRight(missing)
+		if rights, unread := t.e.permissions(t, t.link); unread == nil {
+			missing := MissingRights(rights, t.sit.Service.VMID, t.sit.Product.Storage, t.op.Node)
+			if len(missing) == 0 {
+				missing = []string{err.Error()} // a rule that takes everything away doesn't show among the rights
 			}
+			return t.lacksRight(missing)
 		}
 	}
 	return t.later(unreachable, err.Error(), time.Minute)

@@ -366,7 +366,7 @@ func (s *source) raw(r *room, name string, e ast.Expr) {
 			s.complain(e, "Texts are joined with +: use Say or Sentences")
 		}
 	case *ast.CallExpr:
-		silent := !slices.Contains(english, r.path)
+		speaks := !slices.Contains(english, r.path)
 		if r.info.Types[e.Fun].IsType() && len(e.Args) == 1 {
 			to, from := r.info.TypeOf(e), r.info.TypeOf(e.Args[0])
 			basic, ok := to.Underlying().(*types.Basic)
@@ -376,10 +376,10 @@ func (s *source) raw(r *room, name string, e ast.Expr) {
 			return
 		}
 		callee := r.callee(e)
-		if silent && callee == "(stowage/portal.Text).String" {
-			s.complain(e, "a Text is said in English: say it in the language of whoever reads it")
+		if speaks && callee == "(stowage/portal.Text).String" {
+			s.complain(e, "a Text is said in English: say it in the language of whoever reads it (the audit log's is lang.English)")
 		}
-		if silent && (strings.HasPrefix(callee, "fmt.") || strings.HasPrefix(callee, "github.com/a-h/templ.")) {
+		if speaks && (strings.HasPrefix(callee, "fmt.") || strings.HasPrefix(callee, "github.com/a-h/templ.")) {
 			for _, a := range e.Args {
 				if is(r.info.TypeOf(a), "Text") {
 					s.complain(a, callee+" says a Text in English: say it in the language of whoever reads it")
