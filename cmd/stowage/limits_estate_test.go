@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
@@ -29,6 +30,9 @@ type estate struct {
 	services int
 	backups  int
 	now      time.Time // to which the rows lead up
+
+	installation string
+	markKey      []byte
 }
 
 const (
@@ -61,6 +65,7 @@ func newEstate(t *testing.T, parent string, services int) *estate {
 	if err := e.begin(ctx, db); err != nil {
 		t.Fatal(err)
 	}
+	e.installation, e.markKey = db.Installation(), db.MarkKey()
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +125,7 @@ func copyOf(from, to string) error {
 		return err
 	}
 	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
+	return errors.Join(err, out.Sync(), out.Close()) // what follows shall not wait for the disk on our account
 }
 
 // begin adds servers and products through the portal's own door: their rows hold what only the store knows to seal.
@@ -284,10 +289,11 @@ func dropIndexes(ctx context.Context, db *sql.DB, tables ...string) (rebuild []s
 	return rebuild, nil
 }
 
-// audit writes the row of each operation's request, chained as the store chains them.
+// audit writes the row of each operation's request, chained and sealed as the store does it.
 func (e *estate) audit(ctx context.Context, db *sql.DB) error {
 	var before string
-	if err := db.QueryRowContext(ctx, `SELECT hash FROM audit ORDER BY id DESC LIMIT 1`).Scan(&before); err != nil {
+	var last int64
+	if err := db.QueryRowContext(ctx, `SELECT row_id, hash FROM audit_head`).Scan(&last, &before); err != nil {
 		return err
 	}
 	rows, err := db.QueryContext(ctx, `SELECT uid, service_id, slot_date, created_at FROM operations ORDER BY created_at, id`)
@@ -315,7 +321,7 @@ func (e *estate) audit(ctx context.Context, db *sql.DB) error {
 	}
 	defer func() { _ = t.Rollback() }()
 	for some := range slices.Chunk(all, 100) {
-		values, args := make([]string, 0, len(some)), make([]any, 0, 5*len(some))
+		values, args := make([]string, 0, len(some)), make([]any, 0, 6*len(some))
 		for _, r := range some {
 			after := `{"backup":0,"note":"","protect":false,"replace":0,"slot":"` + r.date + `"}`
 			text, err := json.Marshal([]any{before, r.at, "cron", "", "backup.request", "operation", r.uid, r.service, "", after})
@@ -324,12 +330,18 @@ func (e *estate) audit(ctx context.Context, db *sql.DB) error {
 			}
 			sum := sha256.Sum256(text)
 			before = hex.EncodeToString(sum[:])
-			values = append(values, "(?, 'cron', 'backup.request', 'operation', ?, ?, ?, ?)")
-			args = append(args, r.at, r.uid, r.service, after, before)
+			last++
+			values = append(values, "(?, ?, 'cron', 'backup.request', 'operation', ?, ?, ?, ?)")
+			args = append(args, last, r.at, r.uid, r.service, after, before)
 		}
-		if _, err := t.ExecContext(ctx, `INSERT INTO audit (at, actor, action, entity, entity_uid, service_id, after, hash) VALUES `+strings.Join(values, ", "), args...); err != nil {
+		if _, err := t.ExecContext(ctx, `INSERT INTO audit (id, at, actor, action, entity, entity_uid, service_id, after, hash) VALUES `+strings.Join(values, ", "), args...); err != nil {
 			return err
 		}
+	}
+	mac := hmac.New(sha256.New, e.markKey)
+	fmt.Fprintf(mac, "audit head:%s:%d:%s", e.installation, last, before)
+	if _, err := t.ExecContext(ctx, `UPDATE audit_head SET row_id = ?, hash = ?, seal = ?`, last, before, hex.EncodeToString(mac.Sum(nil))); err != nil {
+		return err
 	}
 	return t.Commit()
 }

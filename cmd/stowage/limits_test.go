@@ -25,6 +25,7 @@ var measures = []struct {
 }{
 	{"tick", measureTick},
 	{"plan", measurePlan},
+	{"night", measureNight},
 }
 
 // TestLimits measures how far the portal carries, and prints one table: what was measured, the limit that is wanted,
