@@ -31,6 +31,8 @@ type DB struct {
 	lines lines
 	turns turns
 
+	pseudo bool
+
 	// Hook, when set, is called with the name of every write transaction before it begins and after its commit.
 	// Tests let it panic, to be where a crash would be.
 	Hook func(point string)
@@ -54,6 +56,8 @@ type Options struct {
 	Readers int
 	// MaxPages bounds the file (PRAGMA max_page_count); 0 means no bound. Tests fill a disk with it.
 	MaxPages int
+	// Pseudo lets logins have portal.PseudoLanguage. Only for tests and the demo.
+	Pseudo bool
 	// NoSync leaves out the wait for the disk at each commit. Only for tests that crash processes, not machines.
 	NoSync bool
 }
@@ -107,7 +111,7 @@ func Open(o Options) (*DB, error) {
 	}
 	read.SetMaxOpenConns(o.Readers)
 	read.SetMaxIdleConns(o.Readers)
-	return &DB{write: write, read: read, path: abs, now: o.Now, keys: o.Keys, uid: ulid.Monotonic(rand.Reader, 0), reference: reference}, nil
+	return &DB{write: write, read: read, path: abs, now: o.Now, keys: o.Keys, pseudo: o.Pseudo, uid: ulid.Monotonic(rand.Reader, 0), reference: reference}, nil
 }
 
 // Close ends all connections.

@@ -189,6 +189,12 @@ func (d Disk) line(vmid int) string {
 
 // config is the whole configuration by key, without the lock.
 func (g *guest) config() map[string]string {
+	if g.Stump {
+		if g.Memory == 0 {
+			return map[string]string{}
+		}
+		return map[string]string{"memory": strconv.Itoa(g.Memory)}
+	}
 	out := maps.Clone(g.Config)
 	out["memory"] = strconv.FormatInt(g.memory()/mib, 10)
 	out["cores"] = strconv.Itoa(cmp.Or(g.Cores, 1))

@@ -19,6 +19,13 @@ type World struct {
 	Tokens     []Token
 	ACL        []ACL
 	BackupJobs []BackupJob
+	Mounts     []Mount // file systems of every node, for storages that are defined later
+}
+
+// Mount is a file system at a path, "/" being the nodes' own disk.
+type Mount struct {
+	Path        string
+	Total, Used int64 // bytes
 }
 
 // Node is one host.
@@ -49,6 +56,7 @@ type Storage struct {
 	Used         int64    // bytes taken by anything but disk images and archives
 	PruneBackups string   // as in the storage's configuration, such as "keep-last=2"
 	MaxProtected int      // max-protected-backups; 0 is Proxmox's default (5 without Datastore.Allocate), -1 unlimited
+	VolumeChain  bool     // snapshot-as-volume-chain (9 only), as its definition shows it
 
 	// EntryCost is what one archive adds to the time of a listing; 0 is 0.1 ms
 	// for a directory (62 ms for 500 entries, records 12) and 1 ms for nfs.
@@ -78,6 +86,10 @@ type Guest struct {
 	Blank       bool // nothing runs in it that would tell QEMU of its memory
 	Lock        string
 	Snapshots   []string // names; a backup's log mentions that there are some
+
+	// Stump is what a failed restore leaves in a machine's place: no disk, no
+	// card, no identity, no lock; the memory alone, and with Memory 0 nothing.
+	Stump bool
 }
 
 // Disk is one disk of a machine.
@@ -111,9 +123,11 @@ type Archive struct {
 	Config    string // the machine's configuration inside
 }
 
-// User is somebody who may have rights. root@pam needs no entry.
+// User is somebody who may have rights. root@pam needs no entry, unless he is
+// to log in.
 type User struct {
 	ID       string // name@realm
+	Password string // "" cannot log in
 	Disabled bool
 	Expire   int64 // unix seconds; 0 is never
 }
@@ -166,6 +180,7 @@ func (w World) clone() World {
 	w.Tokens = slices.Clone(w.Tokens)
 	w.ACL = slices.Clone(w.ACL)
 	w.BackupJobs = slices.Clone(w.BackupJobs)
+	w.Mounts = slices.Clone(w.Mounts)
 	roles := make(map[string][]string, len(w.Roles))
 	for name, privs := range w.Roles {
 		roles[name] = slices.Clone(privs)

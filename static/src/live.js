@@ -84,7 +84,7 @@ function live(page) {
   const title = document.title;
   const waiting = new Map(); // pieces that came while somebody was typing, the newest of each element
   const last = new WeakMap(); // what each element got last
-  let spoken = new Map(); // of each operation: its title and the quarter that was last read aloud
+  let spoken = new Map(); // of each operation: the quarter that was last read aloud, and what to say at its end
   let heard = Date.now();
   let isLost = false;
 
@@ -201,10 +201,10 @@ function live(page) {
       const value = bar.querySelector("progress[value]")?.value;
       const quarter = value === undefined ? before : Math.floor(value / 25);
       if (quarter > before) say.textContent = bar.dataset.say;
-      now.set(id, { quarter: Math.max(quarter, before), title: bar.dataset.title });
+      now.set(id, { quarter: Math.max(quarter, before), ended: bar.dataset.ended });
     }
-    for (const [id, { title }] of spoken) {
-      if (!now.has(id)) say.textContent = `${title} has ended. The page is up to date.`;
+    for (const [id, { ended }] of spoken) {
+      if (!now.has(id)) say.textContent = ended;
     }
     spoken = now;
   }
