@@ -495,6 +495,20 @@ func adminGallery() []picture {
 	add("admin-confirm-gone-not", ConfirmGonePage{Frame: staffFrame("Confirm a loss", AreaAdminServers), Server: "01k8pve1", Host: "pve1", Storage: confirmed})
 	add("admin-service-replaced", AdminServicePage{Frame: staffFrame(portal.Verbatim("h100"), AreaAdminServices), Service: h, Notices: []Notice{NoticeReplaced()}, Counter: Counter{Used: 8, Quota: 10}, Ledger: Ledger{Dots: dots(mixedDots)},
 		List: BackupList{Rows: variedRows()}, Accept: "stowage service accept-machine 01k8h1003v7d8x2m5q9r4t6w0z --reason \"…\""})
+	demo := AdminDemoPage{Frame: staffFrame("Demo faults", AreaAdminDemo), Act: Allowed(), Kinds: []DemoKind{
+		{Kind: "node", Title: "Take a node down", Button: "Take it down", Chosen: "b", Targets: []Option{{"a", portal.Say("%s of %s", "ams1", "Amsterdam")}, {"b", portal.Say("%s of %s", "ams2", "Amsterdam")}},
+			What:  "Its network is cut. What runs there goes on; nobody can ask it how.",
+			Watch: "Within seconds the pages of machines there say “We can't reach your host since …” and show no percentage. A backup that you ask for waits. When the node is back it is made, once."},
+		{Kind: "clock", Title: "Set a server's clock wrong", Button: "Set it wrong", What: portal.Say("Its clock runs %s ahead of the portal's.", portal.Duration(7*time.Minute)),
+			Watch: "Servers says by how much. Until the clocks agree nothing is removed there by itself: a backup that needs a place for itself waits."},
+	}}
+	add("admin-demo", demo)
+	demo.Broken = []DemoFault{
+		{Kind: "node", Target: "a", Text: portal.Say("Node %s of %s is cut off.", "ams1", "Amsterdam"), Heal: "Bring it back", Since: on(3 * time.Minute)},
+		{Kind: "storage", Target: "b", Text: portal.Say("Storage %s of %s is full.", "local", "Amsterdam"), Heal: "Heal everything"},
+	}
+	demo.Act = Denied("Your login may look at everything, but change nothing.")
+	add("admin-demo-broken", demo)
 	add("admin-audit", AdminAuditPage{Frame: staffFrame("Audit log", AreaAdminAudit), Chain: Badge{Text: "Chain whole", Tone: ToneGood}, Filters: filters[:1], Rows: []AuditRow{
 		{When: on(time.Minute), Who: "ada@demo.test", What: "saved the schedule", Subject: "h100", Href: "/admin/services/x", From: "203.0.113.99", Before: "every night 02:00", After: "every night 03:00"},
 		{When: on(time.Hour), Who: "engine", What: "removed a copy", Subject: "h100", From: "", Before: "local:backup/vzdump-qemu-100-2026_11_09-03_00_00.vma.zst"},
