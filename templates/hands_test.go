@@ -20,6 +20,7 @@ import (
 // TestSpeech holds what an open page reads aloud by itself: each quarter of a backup and its end, and what is new, in
 // one place, and never a time that runs down.
 func TestSpeech(t *testing.T) {
+	t.Parallel()
 	browser := theBrowser(t)
 	view := backupsPage()
 	run := runningBackup()
@@ -109,6 +110,7 @@ func newPosts(t *testing.T, pages map[string]View) *posts {
 
 // TestWithoutScripts does with a browser that runs no scripts what a client does most.
 func TestWithoutScripts(t *testing.T) {
+	t.Parallel()
 	browser := theBrowser(t)
 	fresh := backupsPage()
 	fresh.List.Rows, fresh.Schedule, fresh.Counter = nil, noSchedule(), Counter{Quota: 5}
@@ -144,6 +146,7 @@ func TestWithoutScripts(t *testing.T) {
 // TestKeyboardAlone goes through pages with the Tab key: the way around the menu comes first, what has the focus is
 // seen and shows that it has it, and the order is that of the page.
 func TestKeyboardAlone(t *testing.T) {
+	t.Parallel()
 	browser := theBrowser(t)
 	varied := backupsPage()
 	varied.List, varied.Running, varied.Live = BackupList{Rows: variedRows()[:3]}, []Running{runningBackup()}, false
