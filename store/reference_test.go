@@ -32,4 +32,21 @@ func TestReferencesThatAreTaken(t *testing.T) {
 			t.Errorf("service %d: %q, %v", service, op.Reference, err)
 		}
 	}
+
+	// Many at once: those that clash among themselves or with what is there are drawn anew.
+	ops := make([]*portal.Operation, 9)
+	for i := range ops {
+		ops[i] = &portal.Operation{Reference: []string{taken, "TWICE", "ONCE" + fmt.Sprint(i)}[i%3]}
+	}
+	seen := map[string]bool{}
+	err := db.update(t.Context(), "test", func(t *tx) error { return (&slotWriter{tx: t}).freeReferences(ops) })
+	for _, o := range ops {
+		if seen[o.Reference] || o.Reference == taken {
+			t.Errorf("%q is not free", o.Reference)
+		}
+		seen[o.Reference] = true
+	}
+	if err != nil || !seen["TWICE"] || !seen["ONCE2"] {
+		t.Errorf("%v, %v", seen, err)
+	}
 }

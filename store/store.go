@@ -28,6 +28,8 @@ type DB struct {
 	now   func() time.Time
 	keys  *Keyring
 	bell  bell
+	lines lines
+	turns turns
 
 	pseudo bool
 
@@ -60,6 +62,11 @@ type Options struct {
 	NoSync bool
 }
 
+// writerPragmas hold for the one connection that writes. A transaction of thousands of rows changes thousands of pages:
+// what one statement may have to undo stays in memory, and the log is brought into the file every 32 MiB, by when most
+// of those pages were changed more than once.
+const writerPragmas = `PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 8000`
+
 // Open opens the database as it is; Migrate brings its schema up to date and Ready must follow before use.
 func Open(o Options) (*DB, error) {
 	if o.Now == nil {
@@ -84,6 +91,9 @@ func Open(o Options) (*DB, error) {
 	}
 	write.SetMaxOpenConns(1)
 	write.SetConnMaxLifetime(0)
+	if _, err := write.Exec(writerPragmas); err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %w", err), write.Close())
+	}
 	if o.MaxPages > 0 {
 		if _, err := write.Exec(fmt.Sprintf("PRAGMA max_page_count = %d", o.MaxPages)); err != nil {
 			return nil, errors.Join(fmt.Errorf("store: %w", err), write.Close())

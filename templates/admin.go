@@ -49,6 +49,7 @@ type NeedItem struct {
 type AdminServicesPage struct {
 	Frame
 	Query   string
+	Unknown string // a reference was searched for that no operation has
 	Filters []Filter
 	Rows    []AdminServiceRow
 	Paging  Paging
@@ -106,6 +107,7 @@ type ExternalRow struct {
 type AdminOperationsPage struct {
 	Frame
 	Query   string
+	Unknown string // a reference was searched for that no operation has
 	Filters []Filter
 	Rows    []OperationRow
 	Paging  Paging

@@ -209,6 +209,7 @@ type Dot struct {
 	Reason    portal.Text // "The storage was full.", or a clause that becomes a sentence
 	Evidence  portal.Text // "Began 03:00, ended 03:06, 41 GiB"
 	NextTry   portal.Text // "Tried again today 03:00"
+	Reference string      // of a failure, to quote to support
 	Operation string      // uid, "" leaves the link out
 }
 

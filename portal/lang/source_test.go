@@ -72,7 +72,7 @@ var rawAllowed = map[string]string{
 	"stowage/portal.Say":               "a key is a Text of its own",
 	"stowage/store.slotViews":          "a column that may be NULL",
 	"stowage/store.kept":               "a JSON column: as English it could not be said in another language",
-	"(*stowage/store.tx).writeSlots":   "the outbox: its reader has a language",
+	"(*stowage/store.slotWriter).add":  "the outbox: its reader has a language",
 	"(*stowage/store.tx).expire":       "the outbox: its reader has a language",
 	"(*stowage/jobs.turn).tell":        "the outbox: its reader has a language",
 	"(*stowage/web.Server).AddFlash":   "the session: the next page says it in its language",
