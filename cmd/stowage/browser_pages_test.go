@@ -109,6 +109,7 @@ func (c *crawl) page(path string) {
 		c.p.look(desktopDark)
 		c.p.accessible(path+" (dark)", colours)
 	}
+	c.p.worded(path)
 	c.p.clean(path)
 	c.p.look(smallPhone)
 }

@@ -65,9 +65,14 @@ func (d *browserDemo) pictures(t *testing.T) {
 			}
 			p.open(page.path)
 			p.until("a live page to have its news", `!document.querySelector("[data-live]") || document.querySelector("[data-live-lost]").hidden`)
-			for look, at := range map[string]screen{"": desktop, "-dark": desktopDark, "-phone": phone, "-phone-dark": phoneDark} {
-				p.look(at)
-				p.shoot(page.name+look, true)
+			for _, look := range []struct {
+				name string
+				at   screen
+			}{{"", desktop}, {"-dark", desktopDark}, {"-phone-dark", phoneDark}, {"-phone", phone}} {
+				if p.look(look.at); look.at == phoneDark {
+					p.reload() // for some of it is made for the screen
+				}
+				p.shoot(page.name+look.name, true)
 				taken++
 			}
 			p.look(desktop)
