@@ -78,6 +78,16 @@ func (d *browserDemo) pictures(t *testing.T) {
 			p.look(desktop)
 		}
 	}
+	// Those of the README: docs/backups.png and docs/backups-phone.png.
+	p := d.as(t, "ada", screen{1140, 1190, false})
+	p.zone("Europe/Berlin")
+	p.open(d.path(demoFull, "backups"))
+	p.shoot("readme-backups", false)
+	p = d.as(t, "grace", screen{390, 880, true})
+	p.zone("America/New_York")
+	p.open(d.path(demoRunning, "backups"))
+	p.until("the progress", running)
+	p.shoot("readme-backups-phone", false)
 	t.Logf("%d pictures are in %s", taken, d.shots)
 }
 
