@@ -503,14 +503,14 @@ func (p *tab) enter(selector string) {
 	p.leave(func() { p.keys("\r") })
 }
 
-// unseenFocus is what has the focus without showing it, or "".
+// unseenFocus is what has the focus without a ring of two pixels around it, or out of sight; or "".
 const unseenFocus = `(() => {
 	const e = document.activeElement;
 	if (!e || e === document.body) return "";
 	const style = getComputedStyle(e), box = e.getBoundingClientRect();
-	const marked = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 || style.boxShadow !== "none";
+	const ring = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 || / 0px 0px 0px ([2-9]|\d\d)[\d.]*px/.test(style.boxShadow);
 	const inView = box.width > 1 && box.height > 1 && box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth && e.checkVisibility({opacityProperty: true, visibilityProperty: true});
-	return marked && inView ? "" : e.outerHTML.slice(0, 120) + " outline " + style.outline + " at " + JSON.stringify(box);
+	return ring && inView ? "" : e.outerHTML.slice(0, 120) + " at " + JSON.stringify(box) + ", outline " + style.outline + ", shadow " + style.boxShadow;
 })()`
 
 func (d *browserDemo) stoppedEngine(t *testing.T) {
