@@ -1,7 +1,9 @@
 package pvesim
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -48,11 +50,14 @@ type param struct {
 	pattern  string
 	requires string
 	only     string // the one release that has it; "" is both
+	shape    *shape // of a property string
+	count    int    // of a numbered family, whose name ends in [n]
 }
 
 func text(name string) param    { return param{name: name, kind: "string"} }
 func number(name string) param  { return param{name: name, kind: "integer"} }
 func boolean(name string) param { return param{name: name, kind: "boolean"} }
+func decimal(name string) param { return param{name: name, kind: "number"} }
 func list(name string) param    { return param{name: name, kind: "array"} }
 
 func (p param) must() param                 { p.required = true; return p }
@@ -64,6 +69,8 @@ func (p param) upTo(length int) param       { p.maxLen = length; return p }
 func (p param) like(pattern string) param   { p.pattern = pattern; return p }
 func (p param) with(other string) param     { p.requires = other; return p }
 func (p param) onlyIn(release string) param { p.only = release; return p }
+func (p param) shaped(sh *shape) param      { p.shape = sh; return p }
+func (p param) times(n int) param           { p.count = n; return p }
 
 const notDefined = "property is not defined in schema and the schema does not allow additional properties"
 
@@ -77,6 +84,15 @@ func (p params) verify(table []param, rel release) map[string]string {
 		if d.only != "" && d.only != rel.name {
 			continue
 		}
+		if d.count > 0 {
+			for _, one := range d.members(p) {
+				known[one.name] = true
+				if msg := one.check(p[one.name], rel); msg != "" {
+					errs[one.name] = msg
+				}
+			}
+			continue
+		}
 		known[d.name] = true
 		values, given := p[d.name]
 		if !given {
@@ -85,7 +101,7 @@ func (p params) verify(table []param, rel release) map[string]string {
 			}
 			continue
 		}
-		if msg := d.check(values); msg != "" {
+		if msg := d.check(values, rel); msg != "" {
 			errs[d.name] = msg
 			continue
 		}
@@ -106,7 +122,7 @@ func (p params) verify(table []param, rel release) map[string]string {
 }
 
 // check words what is wrong with a value; "" is nothing.
-func (d param) check(values []string) string {
+func (d param) check(values []string, rel release) string {
 	if d.kind == "array" {
 		return ""
 	}
@@ -122,6 +138,15 @@ func (d param) check(values []string) string {
 	case "boolean":
 		if v != "0" && v != "1" {
 			return fmt.Sprintf("type check ('boolean') failed - got '%s'", v)
+		}
+	case "number":
+		if msg := d.checkNumber(v); msg != "" {
+			return msg
+		}
+	}
+	if sh := cmp.Or(d.shape, shapedFormats[d.format]); sh != nil {
+		if _, msg := sh.parse(v, d.name, rel); msg != "" {
+			return "invalid format - " + msg + "\n"
 		}
 	}
 	if check := formats[d.format]; check != nil {
@@ -148,6 +173,35 @@ func (d param) check(values []string) string {
 	}
 	if len(d.enum) > 0 && !slices.Contains(d.enum, v) {
 		return fmt.Sprintf("value '%s' does not have a value in the enumeration '%s'", v, strings.Join(d.enum, ", "))
+	}
+	return ""
+}
+
+// members are those of a numbered family that are given.
+func (d param) members(given params) []param {
+	family := strings.TrimSuffix(d.name, "[n]")
+	var out []param
+	for name := range given {
+		n, err := strconv.Atoi(strings.TrimPrefix(name, family))
+		if err == nil && n >= 0 && n < d.count && name == family+strconv.Itoa(n) {
+			one := d
+			one.name, one.count = name, 0
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// checkNumber words what is wrong with a number that may have a fraction.
+func (d param) checkNumber(v string) string {
+	n, err := strconv.ParseFloat(v, 64)
+	switch {
+	case err != nil || math.IsNaN(n) || math.IsInf(n, 0):
+		return fmt.Sprintf("type check ('number') failed - got '%s'", v)
+	case d.minimum != nil && n < float64(*d.minimum):
+		return fmt.Sprintf("value must have a minimum value of %d", *d.minimum)
+	case d.maximum != nil && n > float64(*d.maximum):
+		return fmt.Sprintf("value must have a maximum value of %d", *d.maximum)
 	}
 	return ""
 }

@@ -24,9 +24,9 @@ var (
 )
 
 var (
-	seeStorage = need{"/storage/{storage}", []string{"Datastore.Audit", "Datastore.AllocateSpace"}}
-	seeNode    = need{"/nodes/{node}", []string{"Sys.Audit"}}
-	seeGuest   = need{"/vms/{vmid}", []string{"VM.Audit"}}
+	seeStorage = need{path: "/storage/{storage}", any: []string{"Datastore.Audit", "Datastore.AllocateSpace"}}
+	seeNode    = need{path: "/nodes/{node}", any: []string{"Sys.Audit"}}
+	seeGuest   = need{path: "/vms/{vmid}", any: []string{"VM.Audit"}}
 )
 
 // endpoints is everything that is answered. What is not here is answered 501,
@@ -47,11 +47,11 @@ func init() {
 			text("type").of("vm", "storage", "node", "sdn"),
 		}},
 		{method: "GET", path: "/cluster/tasks", run: getClusterTasks},
-		{method: "GET", path: "/cluster/backup", run: getBackupJobs, need: need{"/", []string{"Sys.Audit"}}},
+		{method: "GET", path: "/cluster/backup", run: getBackupJobs, need: need{path: "/", any: []string{"Sys.Audit"}}},
 		{method: "GET", path: "/cluster/nextid", run: getNextID, params: []param{
 			number("vmid").as("pve-vmid").atLeast(100).atMost(999999999),
 		}},
-		{method: "GET", path: "/cluster/status", run: getClusterStatus, protected: true, need: need{"/", []string{"Sys.Audit"}}},
+		{method: "GET", path: "/cluster/status", run: getClusterStatus, protected: true, need: need{path: "/", any: []string{"Sys.Audit"}}},
 
 		{method: "GET", path: "/nodes", run: getNodes},
 		{method: "GET", path: "/nodes/{node}/status", run: getNodeStatus, need: seeNode, params: []param{inNode}},
@@ -63,7 +63,7 @@ func init() {
 			text("type").of("btrfs", "cephfs", "cifs", "dir", "esxi", "iscsi", "iscsidirect", "lvm", "lvmthin", "nfs", "pbs", "rbd", "zfs", "zfspool").onlyIn("9.2"),
 		}},
 		{method: "GET", path: "/storage/{storage}", run: getStorageConfig,
-			need: need{"/storage/{storage}", []string{"Datastore.Allocate"}}, params: []param{inStorage}},
+			need: need{path: "/storage/{storage}", any: []string{"Datastore.Allocate"}}, params: []param{inStorage}},
 		{method: "GET", path: "/nodes/{node}/storage", run: getStorages, protected: true, params: []param{
 			inNode, text("content").as("pve-storage-content-list"), boolean("enabled"), boolean("format"),
 			text("storage").as("pve-storage-id"), text("target").as("pve-node"),
@@ -107,6 +107,7 @@ func init() {
 			inNode, inUPID, boolean("download"), number("limit").atLeast(0), number("start").atLeast(0),
 		}},
 	}
+	endpoints = append(endpoints, machineEndpoints()...)
 	for i := range endpoints {
 		endpoints[i].parts = strings.Split(strings.Trim(endpoints[i].path, "/"), "/")
 	}
