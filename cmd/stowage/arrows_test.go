@@ -20,6 +20,7 @@ var arrows = map[string][]string{
 	"portal/lang":  {"portal"},
 	"pve":          {},
 	"pve/pvesim":   {},
+	"pve/pvetest":  {"pve"},
 	"static":       {},
 	"static/build": {},
 	"templates":    {"static", "portal", "portal/lang"},
@@ -34,7 +35,7 @@ var arrows = map[string][]string{
 var heavy = map[string][]string{
 	"database/sql":                              {"store", "jobs", "handlers", "cmd/stowage"},
 	"github.com/labstack/echo/v4":               {"web", "handlers", "cmd/stowage"},
-	"github.com/Telmate/proxmox-api-go/proxmox": {"pve", "jobs", "cmd/stowage"},
+	"github.com/Telmate/proxmox-api-go/proxmox": {"pve", "pve/pvetest", "jobs", "cmd/stowage"},
 	"stowage/pve/pvesim":                        {"cmd/stowage"},
 }
 

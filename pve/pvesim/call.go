@@ -15,7 +15,8 @@ type call struct {
 	method string
 	path   string // below /api2/json, decoded, one leading slash and none at the end
 	auth   string // the Authorization header
-	cookie bool   // it came with a ticket instead
+	cookie string // the ticket that it came with instead
+	csrf   string // the token that a change with a ticket needs as well
 	body   []byte
 	ctype  string
 	query  url.Values
@@ -80,7 +81,11 @@ func notImplemented(method, path string) answer {
 	return answer{status: 501, reason: text, more: map[string]any{"message": text}}
 }
 
-func oneLine(s string) string { return strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", " ") }
+// oneLine is what fits into a status line: the real one cuts at the first line feed (recorded in 01).
+func oneLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
 
 func (a answer) failed() bool { return a.status >= 400 || a.cut }
 
@@ -170,12 +175,14 @@ func (s *Sim) dispatch(c *call) answer {
 	default:
 		return bare(501, fmt.Sprintf("method '%s' not available", c.method))
 	}
-	if a := s.authenticate(c); a != nil {
-		a.wait = wait401
-		return *a
-	}
 	inPath := map[string]string{}
 	c.ep = route(c.method, c.path, inPath)
+	if c.ep == nil || !c.ep.world {
+		if a := s.authenticate(c); a != nil {
+			a.wait = wait401
+			return *a
+		}
+	}
 	if c.ep == nil {
 		return notImplemented(c.method, c.path)
 	}
@@ -190,11 +197,9 @@ func (s *Sim) dispatch(c *call) answer {
 	for name, v := range inPath {
 		c.params[name] = []string{v}
 	}
-	if node, has := inPath["node"]; has {
-		c.node = node
-		if a := s.reach(c, node); a != nil {
-			return *a
-		}
+	c.node = inPath["node"]
+	if a := s.reach(c, c.node); a != nil {
+		return *a
 	}
 	if a := s.allowed(c, inPath); a != nil {
 		return *a
@@ -272,8 +277,20 @@ func scalar(v any) string {
 	}
 }
 
-// reach is the way to a node: nil when it can be reached.
+// reach is the way to a node: nil when it can be reached. A call that names no
+// node is answered by the first that runs.
 func (s *Sim) reach(c *call, node string) *answer {
+	if node == "" {
+		for _, n := range s.st.World.Nodes {
+			if !n.Offline && !s.cutOff(n.Name) {
+				node = n.Name
+				break
+			}
+		}
+		if node == "" {
+			return nil
+		}
+	}
 	n := s.node(node)
 	if n == nil {
 		why := "Name or service not known"

@@ -2,6 +2,7 @@ package pvesim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -186,4 +187,28 @@ func getBackupJobs(s *Sim, _ *call) answer {
 		out = append(out, e)
 	}
 	return ok(out)
+}
+
+// getNotBackedUp are the machines that no backup job of the cluster names.
+func getNotBackedUp(s *Sim, c *call) answer {
+	out := []map[string]any{}
+	for _, g := range s.st.Guests {
+		named := slices.ContainsFunc(s.st.World.BackupJobs, func(j BackupJob) bool {
+			return j.All || slices.Contains(vmids(j.VMIDs), g.VMID)
+		})
+		if !named && s.may(c.who, fmt.Sprintf("/vms/%d", g.VMID), "VM.Audit") {
+			out = append(out, map[string]any{"vmid": g.VMID, "name": g.name(), "type": "qemu"})
+		}
+	}
+	return ok(out)
+}
+
+// getHAResources and getPools: no machine here is under high availability, and there are no pools.
+func getHAResources(*Sim, *call) answer { return ok([]map[string]any{}) }
+
+func getPools(_ *Sim, c *call) answer {
+	if id := c.params.get("poolid"); id != "" {
+		return fail(500, "pool '%s' does not exist", id)
+	}
+	return ok([]map[string]any{})
 }

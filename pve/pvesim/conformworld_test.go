@@ -24,7 +24,8 @@ func recordedWorld(release, topic string, xs []exchange) World {
 		hosting = append(hosting, "VM.GuestAgent.Audit")
 	}
 	w := World{
-		Nodes: []Node{{Name: "pve1", CPUs: 2, Memory: 25276514304, Bridges: []string{"vmbr0"}}},
+		Nodes:  []Node{{Name: "pve1", Zone: map[string]string{"8.4": "Etc/UTC"}[release], CPUs: 2, Memory: 25276514304, Bridges: []string{"vmbr0"}}},
+		Mounts: []Mount{{Path: "/", Total: labRoot, Used: 30 * gib}, {Path: "/srv/tiny", Total: 80 * mib, Used: 4096}},
 		Storages: []Storage{
 			{Name: "local", Type: "dir", Path: "/var/lib/vz", Content: []string{"iso", "backup", "rootdir", "images", "vztmpl", "snippets"}, Total: labRoot, Used: 30 * gib},
 			{Name: "data", Type: "dir", Content: []string{"images"}, Total: labRoot, Used: 30 * gib},
@@ -33,7 +34,10 @@ func recordedWorld(release, topic string, xs []exchange) World {
 			{Name: "off", Type: "dir", Content: []string{"backup", "images"}, Disabled: true},
 		},
 		Roles: map[string][]string{"HostingPortal": hosting, "Power": {"VM.Audit", "VM.PowerMgmt"}},
-		Users: []User{{ID: "portal@pve"}, {ID: "cust@pve"}},
+		Users: []User{
+			{ID: "portal@pve", Password: portalPassword}, {ID: root, Password: rootPassword},
+			{ID: "gone@pve", Password: portalPassword, Disabled: true}, {ID: "past@pve", Password: portalPassword, Expire: 1000000000},
+		},
 		Tokens: []Token{
 			{ID: "root@pam!full", Secret: Secret},
 			{ID: "portal@pve!api", Secret: Secret, PrivSep: true},
@@ -41,7 +45,6 @@ func recordedWorld(release, topic string, xs []exchange) World {
 			{ID: "portal@pve!ro", Secret: Secret, PrivSep: true},
 			{ID: "portal@pve!power", Secret: Secret, PrivSep: true},
 			{ID: "portal@pve!old", Secret: Secret, PrivSep: true, Expire: 1000000000},
-			{ID: "cust@pve!tok", Secret: Secret},
 		},
 		ACL: []ACL{
 			{Path: "/", Role: "HostingPortal", Who: "portal@pve"},
@@ -51,14 +54,23 @@ func recordedWorld(release, topic string, xs []exchange) World {
 			{Path: "/vms/100", Role: "Power", Who: "portal@pve!power"},
 		},
 	}
+	if release == "9.2" && (topic == "00-setup" || topic == "06-backup" || topic == "08-tasks") {
+		w.Storages[0].PruneBackups = "keep-all=1" // until a later topic changed the storage
+	}
+	if topic == "00-setup" {
+		w.Storages, w.Users, w.Tokens, w.ACL = w.Storages[:1], []User{{ID: root, Password: rootPassword}}, nil, nil
+		w.Roles = nil
+		return w
+	}
 	tiny := Storage{Name: "tiny", Type: "dir", Content: []string{"backup"}, Total: 80 * mib, Used: 4096}
-	if topic != "01-auth" && !(topic == "02-inventory" && release == "8.4") {
+	if topic != "01-auth" && topic != "06-backup" && !(topic == "02-inventory" && release == "8.4") {
 		w.Storages = append(w.Storages, tiny)
 	}
 	if topic == "12-failures-and-rights" {
+		w.Users = w.Users[:2] // cust@pve comes in its course
 		w.Storages = append(w.Storages, Storage{Name: "tinyimg", Type: "dir", Content: []string{"images"}, Total: 120 * mib})
 		if release == "9.2" {
-			w.Storages = append(w.Storages, Storage{Name: "chain", Type: "dir", Content: []string{"images"}, Total: labRoot})
+			w.Storages = append(w.Storages, Storage{Name: "chain", Type: "dir", Content: []string{"images"}, Total: labRoot, Used: 30 * gib, VolumeChain: true})
 		}
 	}
 	if topic == "02-inventory" {
@@ -66,7 +78,40 @@ func recordedWorld(release, topic string, xs []exchange) World {
 		return w
 	}
 	w.Guests = labGuests(release, topic)
+	for i := range w.Guests {
+		takeIdentity(&w.Guests[i], xs, 0)
+	}
 	return w
+}
+
+// takeIdentity gives a machine what the first configuration that was recorded from a line on says of its address,
+// birth and kernel: one that was asked for, or the one inside an archive.
+func takeIdentity(g *Guest, xs []exchange, from int) {
+	for _, x := range xs {
+		if x.Method != "GET" || x.Status != 200 || x.Line < from {
+			continue
+		}
+		config := map[string]any{}
+		var inside string
+		switch volume, _ := x.Params["volume"].(string); {
+		case x.Path == fmt.Sprintf("/nodes/pve1/qemu/%d/config", g.VMID):
+			x.data(&config)
+		case strings.HasSuffix(x.Path, "/extractconfig") && strings.Contains(volume, fmt.Sprintf("-%d-", g.VMID)) && x.data(&inside):
+			for line := range strings.Lines(inside) {
+				k, v, _ := strings.Cut(strings.TrimSpace(line), ": ")
+				config[k] = v
+			}
+		}
+		if len(config) < 5 {
+			continue
+		}
+		for _, k := range []string{"args", "boot", "meta", "net0"} {
+			if v, is := config[k].(string); is {
+				g.Config[k] = v
+			}
+		}
+		return
+	}
 }
 
 // labGuest is a machine as the set-up made them.
@@ -88,6 +133,11 @@ func labGuest(vmid int, name string, used int64, more ...func(*Guest)) Guest {
 func withArgs(g *Guest) { g.Config["args"] = "-kernel /opt/guest/vmlinuz" }
 func running(g *Guest)  { g.Running = true }
 func blank(g *Guest)    { g.Blank = true }
+
+// resized gives the first disk another size.
+func resized(n int64) func(*Guest) {
+	return func(g *Guest) { g.Disks[0].Size, g.Disks[0].SizeText = n, "" }
+}
 
 func line(key, value string) func(*Guest) { return func(g *Guest) { g.Config[key] = value } }
 
@@ -155,42 +205,6 @@ func labGuests(release, topic string) []Guest {
 	return out
 }
 
-// configures: the lab's own changes of roles, rights, storages and machines.
-func (x exchange) configures() bool {
-	return x.Status == 200 && x.Method != "GET" && x.Topic == "12-failures-and-rights" &&
-		(x.Path == "/access/roles" || x.Path == "/access/acl" || strings.HasPrefix(x.Path, "/storage") || x.Path == "/nodes/pve1/qemu/141")
-}
-
-// configured follows such a change.
-func (r *replay) configured(x exchange) {
-	if !x.configures() {
-		return
-	}
-	defer r.sim.rightsChanged()
-	param := func(name string) string { s, _ := x.Params[name].(string); return s }
-	world := &r.sim.st.World
-	switch {
-	case x.Path == "/access/roles":
-		world.Roles[param("roleid")] = strings.Split(param("privs"), ",")
-	case x.Path == "/access/acl" && x.Params["delete"] != nil:
-		world.ACL = slices.DeleteFunc(world.ACL, func(a ACL) bool {
-			return a.Path == param("path") && a.Role == param("roles") && a.Who == param("users")
-		})
-	case x.Path == "/access/acl":
-		world.ACL = append(world.ACL, ACL{Path: param("path"), Role: param("roles"), Who: param("users")})
-		_ = r.sim.AddGuest(labGuest(141, "cust141", 0, blank)) // refused while it is there
-	case x.Path == "/storage":
-		world.Storages = append(world.Storages, Storage{
-			Name: param("storage"), Type: "dir", Path: param("path"), Content: strings.Split(param("content"), ","),
-			Mountpoint: x.Params["is_mountpoint"] != nil, Total: 300 * mib,
-		})
-	case strings.HasPrefix(x.Path, "/storage/"):
-		world.Storages = slices.DeleteFunc(world.Storages, func(st Storage) bool { return "/storage/"+st.Name == x.Path })
-	default:
-		_ = r.sim.DestroyGuest(141)
-	}
-}
-
 // inventory builds the world of topic 02 out of its own lists: what they show
 // together is what there was.
 func inventory(w *World, xs []exchange) {
@@ -221,9 +235,13 @@ func inventory(w *World, xs []exchange) {
 			Name: text(e, "storage"), Type: text(e, "type"), Path: text(e, "path"), Content: strings.Split(text(e, "content"), ","),
 			Disabled: e["disable"] != nil, PruneBackups: text(e, "prune-backups"), Total: labRoot, Used: 30 * gib,
 		}
-		if st.Name == "tiny" || st.Name == "tinyimg" {
+		switch {
+		case st.Name == "tiny":
 			st.Total, st.Used = 80*mib, 4096
+		case st.Name == "tinyimg":
+			st.Total, st.Used = 120*mib, 0
 		}
+		st.VolumeChain = e["snapshot-as-volume-chain"] != nil
 		w.Storages = append(w.Storages, st)
 	}
 	serial := map[int64]bool{}
@@ -237,7 +255,7 @@ func inventory(w *World, xs []exchange) {
 		vmid := int(num(e, "vmid"))
 		g := Guest{
 			VMID: vmid, Node: "pve1", Name: text(e, "name"), Memory: int(num(e, "maxmem") / mib), Cores: int(num(e, "maxcpu")),
-			Running: text(e, "status") != "stopped", Config: map[string]string{"boot": "order=scsi0"},
+			Running: text(e, "status") != "stopped", Config: map[string]string{"boot": "order=scsi0", "net0": "virtio=BC:24:11:72:11:51,bridge=vmbr0"},
 		}
 		if g.Name == fmt.Sprintf("VM %d", vmid) {
 			g.Name = ""
@@ -367,7 +385,12 @@ var worldEvents = map[string]func(*replay){
 	"02-inventory: cluster resources type=vm right after start (pvestatd updates every 10 s)": func(r *replay) {
 		_ = r.sim.SetGuestRunning(100, true)
 		_ = r.sim.SetGuestRunning(101, true)
-		_ = r.sim.SetGuest(141, func(g *Guest) { g.Name = "cust141" })
+	},
+	"02-inventory: cluster resources type=vm 11 s later": func(r *replay) {
+		if r.release == "9.2" { // another script had made it anew
+			_ = r.sim.DestroyGuest(141)
+			_ = r.sim.AddGuest(labGuest(141, "cust141", 331776))
+		}
 	},
 	"02-inventory: set a lock by hand (root only)":            func(r *replay) { _ = r.sim.SetLock(102, "backup") },
 	"02-inventory: unlock: PUT delete=lock skiplock=1 (root)": func(r *replay) { _ = r.sim.Unlock(102) },
@@ -375,6 +398,9 @@ var worldEvents = map[string]func(*replay){
 		_ = r.sim.SetGuest(100, func(g *Guest) { g.Paused = true })
 		if r.release == "8.4" { // recorded later than the rest
 			_ = r.sim.SetGuestRunning(101, false)
+			for vmid, size := range map[int]int64{100: 1536 * mib, 101: 1536 * mib, 102: 5368710144} {
+				_ = r.sim.SetGuest(vmid, resized(size))
+			}
 			for vmid := 110; vmid <= 112; vmid++ {
 				_ = r.sim.AddGuest(labGuest(vmid, fmt.Sprintf("data%d", vmid), 0))
 			}
@@ -393,33 +419,94 @@ var worldEvents = map[string]func(*replay){
 	"06-backup: scsi0 backup=0":                                  func(r *replay) { _ = r.sim.SetGuest(112, func(g *Guest) { g.Disks[0].NoBackup = true }) },
 	"06-backup: scsi0 backup=1":                                  func(r *replay) { _ = r.sim.SetGuest(112, func(g *Guest) { g.Disks[0].NoBackup = false }) },
 	// The last part was recorded later.
-	"06-backup: not backed up": func(r *replay) {
+	"06-backup: slow backup of the stopped VM 111": func(r *replay) {
 		for _, vmid := range []int{101, 110, 111} {
 			_ = r.sim.SetGuestRunning(vmid, false)
 		}
+		_ = r.sim.SetGuest(102, resized(5368710144))
 		if r.release == "9.2" {
+			_ = r.sim.SetGuest(100, resized(1536*mib))
+			_ = r.sim.SetGuest(100, func(g *Guest) { g.Memory = 160 })
+			_ = r.sim.SetGuest(101, resized(1536*mib))
 			for vmid, name := range map[int]string{120: "", 180: "nine180", 200: "h200", 201: "h201"} {
 				g := labGuest(vmid, name, 0)
+				switch vmid {
+				case 120:
+					g.Disks = nil
+				case 201:
+					g.Cores = 2
+				}
 				if vmid != 180 {
 					delete(g.Config, "serial0")
-				}
-				if vmid == 201 {
-					g.Cores = 2
 				}
 				_ = r.sim.AddGuest(g)
 			}
 		}
 	},
 
-	"08-tasks: VM 102 0.00 s after the rollback task ended":        func(r *replay) { _ = r.sim.SetGuestRunning(102, false) },
+	"08-tasks: VM 102 0.00 s after the rollback task ended": func(r *replay) {
+		_ = r.sim.SetGuestRunning(102, false)
+		if r.release == "9.2" { // this part was recorded later
+			_ = r.sim.SetGuest(102, func(g *Guest) { diskSize(5368710120, "5368710120")(g) })
+		}
+	},
 	"08-tasks: VM 102 0.20 s after the rollback task ended":        func(r *replay) { _ = r.sim.SetGuestRunning(102, true) },
 	"08-tasks: VM 102 0.00 s after the second rollback task ended": func(r *replay) { _ = r.sim.SetGuestRunning(102, false) },
 	"08-tasks: VM 102 0.20 s after the second rollback task ended": func(r *replay) { _ = r.sim.SetGuestRunning(102, true) },
-	"08-tasks: VM 102 0.00 s after the restore task ended":         func(r *replay) { _ = r.sim.SetGuestRunning(102, false) },
-	"08-tasks: VM 102 0.20 s after the restore task ended":         func(r *replay) { _ = r.sim.SetGuestRunning(102, true) },
+	"08-tasks: VM 102 0.00 s after the restore task ended": func(r *replay) {
+		_ = r.sim.SetGuestRunning(102, false)
+		_ = r.sim.SetGuest(102, resized(5368710144))
+	},
+	"08-tasks: VM 102 0.20 s after the restore task ended": func(r *replay) { _ = r.sim.SetGuestRunning(102, true) },
 
+	// The second part begins with a user and a machine made anew.
+	"12-failures-and-rights: acl /vms/141 RBackup": func(r *replay) {
+		if r.sim.user("cust@pve") == nil {
+			g := labGuest(141, "cust141", 0, blank)
+			takeIdentity(&g, r.xs, 60)
+			_ = r.sim.AddGuest(g)
+			_ = r.sim.change(func(int64) error {
+				r.sim.st.World.Users = append(r.sim.st.World.Users, User{ID: "cust@pve"})
+				r.sim.st.World.Tokens = append(r.sim.st.World.Tokens, Token{ID: "cust@pve!tok", Secret: r.secret})
+				r.sim.st.World.Roles["RSdn"] = []string{"SDN.Use"}
+				return nil
+			})
+		}
+	},
+	"12-failures-and-rights: destroy 141": func(r *replay) { _ = r.sim.DestroyGuest(141) },
+	"12-failures-and-rights: destroy it":  func(r *replay) { _ = r.sim.DestroyGuest(141) },
+	"12-failures-and-rights: restore to it": func(r *replay) {
+		// What a failed restore leaves: at first nothing, the second time the memory.
+		memory := 0
+		if r.sim.storage("nomount") != nil {
+			memory = 128
+		}
+		_ = r.sim.AddGuest(Guest{VMID: 148, Node: "pve1", Memory: memory, Stump: true})
+	},
+	"12-failures-and-rights: 148 away": func(r *replay) { _ = r.sim.DestroyGuest(148) },
+	"12-failures-and-rights: storage that must be a mount point (mounted)": func(r *replay) {
+		_ = r.sim.change(func(int64) error {
+			r.sim.st.World.Mounts = append(r.sim.st.World.Mounts, Mount{Path: "/srv/nomount", Total: 300 * mib})
+			return nil
+		})
+	},
 	"12-failures-and-rights: not mounted any more: status": func(r *replay) {
 		_ = r.sim.SetStorage("nomount", func(st *Storage) { st.Gone = true })
+		if r.release == "8.4" { // its round took longer there: the storage was still available 11 s later
+			_ = r.sim.SetPvestatd("pve1", false)
+		}
+	},
+	"12-failures-and-rights: restore from it": func(r *replay) {
+		if r.release == "8.4" {
+			_ = r.sim.SetPvestatd("pve1", true)
+		}
+	},
+	"12-failures-and-rights: backup": func(r *replay) {
+		if r.release == "9.2" { // another script's backup held the node's lock
+			if _, err := r.sim.StartForeignBackup("pve1", 102, "bk2", nil); err != nil {
+				r.t.Fatal(err)
+			}
+		}
 	},
 	"12-failures-and-rights: a disk on it": func(r *replay) {
 		_ = r.sim.SetGuest(141, func(g *Guest) {
@@ -427,7 +514,7 @@ var worldEvents = map[string]func(*replay){
 		})
 	},
 	"12-failures-and-rights: restore over it": func(r *replay) {
-		_ = r.sim.SetGuest(141, func(g *Guest) { g.Disks = g.Disks[:1] })
+		_ = r.sim.SetGuest(141, func(g *Guest) { g.Disks, g.Disks[0].Used = g.Disks[:1], 331776 })
 	},
 	"12-failures-and-rights: slow backup, then pvedaemon is restarted": func(r *replay) {
 		r.adopt("pvedaemon is down: cluster resources", true)
@@ -470,12 +557,18 @@ var worldEvents = map[string]func(*replay){
 // deviations are the exchanges that cannot match, by release, topic and line,
 // with the reason.
 var deviations = map[string]string{
-	"9.2 02-inventory 36": "the lab had a storage with snapshot-as-volume-chain, a kind that is not simulated yet",
+	"8.4 02-inventory 60": noHistory,
+	"8.4 02-inventory 61": noHistory,
+	"8.4 02-inventory 62": noHistory,
+	"9.2 02-inventory 60": noHistory,
+	"9.2 02-inventory 61": noHistory,
+	"9.2 02-inventory 62": noHistory,
 
-	"8.4 12-failures-and-rights 78":  "machine 148 is what a failed restore left; restores are not simulated yet",
-	"8.4 12-failures-and-rights 133": "machine 148 is what a failed restore left; restores are not simulated yet",
-	"9.2 12-failures-and-rights 76":  "machine 148 is what a failed restore left; restores are not simulated yet",
-	"9.2 12-failures-and-rights 131": "machine 148 is what a failed restore left; restores are not simulated yet",
-	"8.4 12-failures-and-rights 125": "pvestatd's round took longer than 10 s there: the storage was still available 11 s after its mount went",
-	"9.2 12-failures-and-rights 109": "a backup that is not in the recording held the node's lock",
+	"8.4 12-failures-and-rights 61": noSnapshots,
+	"9.2 12-failures-and-rights 59": noSnapshots,
 }
+
+const (
+	noHistory   = "the data of the graphs (rrddata) are not simulated: nothing asks for them"
+	noSnapshots = "the list of a machine's snapshots comes with snapshots"
+)

@@ -23,12 +23,15 @@
 //	serve.go       HTTP in and out; RoundTrip without TCP
 //	call.go        one request: authentication, parameters, the note of it
 //	tables.go      every endpoint with its parameters; params.go their checks
-//	rights.go      roles, tokens, access control lists
+//	rights.go      roles, tokens, access control lists; ticket.go logins
+//	access.go      the endpoints that say who may what
 //	task.go        UPIDs and tasks; tasklist.go their endpoints
 //	vzdump.go      the request for a backup and the node's lock; notes.go its notes
 //	dumprun.go     a machine's turn, dumpplan.go its plan, dumplog.go its lines
 //	storage.go     space; content.go archives; wipe.go deletions; prune.go retention
+//	define.go      storages that are defined and taken away
 //	guest.go       a machine; qemu.go, node.go, cluster.go the remaining endpoints
 //	fault.go       everything that can go wrong; others.go what others do
+//	foreign.go     others' tasks
 //	inspect.go     looking inside; journal.go survives the process
 package pvesim

@@ -185,6 +185,14 @@ func (s *Sim) formatting(storage, volume, format string, size int64) string {
 // adopt gives a machine what every machine has: disks for the lines that name
 // some, contents, snapshots behind their names.
 func (s *Sim) adopt(g *guest) {
+	if g.Stump && len(g.Bare) == 0 {
+		g.Bare = []string{"cores", "smbios1"}
+		if g.Memory == 0 {
+			g.Bare = append(g.Bare, "memory")
+		}
+		g.UUID = ""
+		delete(g.Config, "vmgenid")
+	}
 	for _, key := range sortedKeys(g.Config) {
 		value := g.Config[key]
 		switch {

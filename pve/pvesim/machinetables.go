@@ -111,7 +111,7 @@ func machineEndpoints() []endpoint {
 		{method: "GET", path: guest + "/agent/get-fsinfo", run: withAgent(agentFilesystems), need: askAgent, params: of()},
 		{method: "GET", path: guest + "/agent/network-get-interfaces", run: withAgent(agentInterfaces), need: askAgent, params: of()},
 		{method: "POST", path: guest + "/agent/set-user-password", run: withAgent(agentPassword), need: useAgent, params: of(
-			boolean("crypted"), text("password").must().upTo(1024), text("username").must(),
+			boolean("crypted"), text("password").must().atLeastLong(5).upTo(1024), text("username").must(),
 		)},
 	}
 	for i := range out {

@@ -18,7 +18,7 @@ func getNodes(s *Sim, c *call) answer {
 // nodeEntries are the nodes as the cluster sees them: offline at once when one
 // is cut off, unknown when its pvestatd has been silent for too long.
 func (s *Sim) nodeEntries(c *call) []map[string]any {
-	loads := s.loads(c.at)
+	loads, disk := s.loads(c.at), s.st.World.mountOf("/")
 	out := []map[string]any{}
 	for _, n := range s.st.World.Nodes {
 		e := map[string]any{"id": "node/" + n.Name, "type": "node", "node": n.Name, "status": "online"}
@@ -35,8 +35,8 @@ func (s *Sim) nodeEntries(c *call) []map[string]any {
 		if e["status"] == "offline" || !s.may(c.who, "/nodes/"+n.Name, "Sys.Audit") {
 			continue
 		}
-		e["maxcpu"], e["maxmem"], e["maxdisk"] = n.cpus(), n.memory(), int64(rootTotal)
-		e["cpu"], e["mem"], e["disk"] = loads[n.Name].cpu, loads[n.Name].mem, int64(rootUsed)
+		e["maxcpu"], e["maxmem"], e["maxdisk"] = n.cpus(), n.memory(), disk.Total
+		e["cpu"], e["mem"], e["disk"] = loads[n.Name].cpu, loads[n.Name].mem, disk.Used
 		e["uptime"] = (told - s.st.Boots[n.Name]) / 1000
 	}
 	return out
@@ -74,6 +74,7 @@ func getNodeStatus(s *Sim, c *call) answer {
 	n := *s.node(c.node)
 	now := s.loads(c.at)[n.Name]
 	mem, cpu := now.mem, now.cpu
+	disk := s.st.World.mountOf("/")
 	memory := map[string]any{"total": n.memory(), "used": mem, "free": n.memory() - mem}
 	cpuinfo := map[string]any{
 		"cpus": n.cpus(), "cores": n.cpus(), "sockets": 1, "model": "Simulated CPU", "mhz": "2600.000",
@@ -88,7 +89,7 @@ func getNodeStatus(s *Sim, c *call) answer {
 		"loadavg": []string{"0.20", "0.15", "0.10"}, "memory": memory, "cpuinfo": cpuinfo,
 		"swap":           map[string]any{"total": 0, "used": 0, "free": 0},
 		"ksm":            map[string]any{"shared": 0},
-		"rootfs":         map[string]any{"total": int64(rootTotal), "used": int64(rootUsed), "free": int64(rootTotal - rootUsed), "avail": int64(rootTotal - rootUsed)},
+		"rootfs":         map[string]any{"total": disk.Total, "used": disk.Used, "free": disk.Total - disk.Used, "avail": disk.Total - disk.Used},
 		"boot-info":      map[string]any{"mode": "efi"},
 		"current-kernel": map[string]any{"sysname": "Linux", "release": "6.14.0-pve", "version": "#1 SMP PREEMPT_DYNAMIC", "machine": "x86_64"},
 		"kversion":       "Linux 6.14.0-pve #1 SMP PREEMPT_DYNAMIC",

@@ -46,12 +46,14 @@ type param struct {
 	enum     []string
 	minimum  *int64
 	maximum  *int64
+	minLen   int
 	maxLen   int
 	pattern  string
+	parts    map[string]string // of a property string whose form the schema spells out: names and types
 	requires string
-	only     string // the one release that has it; "" is both
-	shape    *shape // of a property string
-	count    int    // of a numbered family, whose name ends in [n]
+	only     string     // the one release that has it; "" is both
+	shape    *composite // of a property string whose parts have forms of their own
+	count    int        // of a numbered family, whose name ends in [n]
 }
 
 func text(name string) param    { return param{name: name, kind: "string"} }
@@ -60,19 +62,26 @@ func boolean(name string) param { return param{name: name, kind: "boolean"} }
 func decimal(name string) param { return param{name: name, kind: "number"} }
 func list(name string) param    { return param{name: name, kind: "array"} }
 
-func (p param) must() param                 { p.required = true; return p }
-func (p param) as(format string) param      { p.format = format; return p }
-func (p param) of(values ...string) param   { p.enum = values; return p }
-func (p param) atLeast(n int64) param       { p.minimum = &n; return p }
-func (p param) atMost(n int64) param        { p.maximum = &n; return p }
-func (p param) upTo(length int) param       { p.maxLen = length; return p }
-func (p param) like(pattern string) param   { p.pattern = pattern; return p }
-func (p param) with(other string) param     { p.requires = other; return p }
-func (p param) onlyIn(release string) param { p.only = release; return p }
-func (p param) shaped(sh *shape) param      { p.shape = sh; return p }
-func (p param) times(n int) param           { p.count = n; return p }
+func (p param) must() param               { p.required = true; return p }
+func (p param) as(format string) param    { p.format = format; return p }
+func (p param) of(values ...string) param { p.enum = values; return p }
+func (p param) atLeast(n int64) param     { p.minimum = &n; return p }
+func (p param) atMost(n int64) param      { p.maximum = &n; return p }
+func (p param) upTo(length int) param     { p.maxLen = length; return p }
+func (p param) atLeastLong(length int) param {
+	p.minLen = length
+	return p
+}
+func (p param) made(parts map[string]string) param { p.parts = parts; return p }
+func (p param) like(pattern string) param          { p.pattern = pattern; return p }
+func (p param) with(other string) param            { p.requires = other; return p }
+func (p param) onlyIn(release string) param        { p.only = release; return p }
+func (p param) shaped(sh *composite) param         { p.shape = sh; return p }
+func (p param) times(n int) param                  { p.count = n; return p }
 
 const notDefined = "property is not defined in schema and the schema does not allow additional properties"
+
+var numberLike = regexp.MustCompile(`^[+-]?\d+(\.\d+)?$`)
 
 var integerLike = regexp.MustCompile(`^[+-]?\d+$`)
 
@@ -149,10 +158,8 @@ func (d param) check(values []string, rel release) string {
 			return "invalid format - " + msg + "\n"
 		}
 	}
-	if check := formats[d.format]; check != nil {
-		if msg := check(v); msg != "" {
-			return "invalid format - " + msg + "\n"
-		}
+	if msg := d.misformed(v, rel); msg != "" {
+		return "invalid format - " + msg + "\n"
 	}
 	if d.kind == "integer" {
 		n, err := strconv.ParseInt(v, 10, 64)
@@ -162,6 +169,9 @@ func (d param) check(values []string, rel release) string {
 		case d.maximum != nil && (err == nil && n > *d.maximum || err != nil):
 			return fmt.Sprintf("value must have a maximum value of %d", *d.maximum)
 		}
+	}
+	if len([]rune(v)) < d.minLen {
+		return fmt.Sprintf("value must be at least %d characters long", d.minLen)
 	}
 	if d.maxLen > 0 && len([]rune(v)) > d.maxLen {
 		return fmt.Sprintf("value may only be %d characters long", d.maxLen)
@@ -206,12 +216,38 @@ func (d param) checkNumber(v string) string {
 	return ""
 }
 
+// misformed words what a value's format says against it; "" is nothing.
+func (d param) misformed(v string, rel release) string {
+	switch {
+	case d.format == "pve-priv-list":
+		return each(v, func(v string) string {
+			if !slices.Contains(rel.privileges(), v) {
+				return fmt.Sprintf("invalid privilege '%s'", v)
+			}
+			return ""
+		})
+	case d.parts != nil:
+		_, msg := propertyString(v, "", d.name, d.parts)
+		return msg
+	case formats[d.format] != nil:
+		return formats[d.format](v)
+	}
+	return ""
+}
+
 var (
 	nodeName  = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?$`)
 	storageID = regexp.MustCompile(`(?i)^[a-z][a-z0-9\-_.]*[a-z0-9]$`)
 	configID  = regexp.MustCompile(`(?i)^[a-z][a-z0-9_-]+$`)
 	mailLike  = regexp.MustCompile(`^[^\s@]+(@[^\s@]+)?$`)
 	listSplit = regexp.MustCompile(`[,;\s]+`)
+)
+
+const (
+	roleName = `^[A-Za-z0-9.\-_]+$`
+	userName = `^[^\s:/]+@[A-Za-z][A-Za-z0-9.\-_]+$`
+	hostName = `^[A-Za-z0-9](?:[A-Za-z0-9.:\-]*[A-Za-z0-9])?$`
+	hostPort = `^(?:[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?$`
 )
 
 // formats words what is wrong with a value of a named format; "" is nothing.
@@ -266,6 +302,28 @@ var formats = map[string]func(string) string{
 		_, msg := parseFleecing(v)
 		return msg
 	},
+	"pve-node-list": listOf(matches(`^[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?$`, "value does not look like a valid node name")),
+
+	"pve-realm":        matches(`^[A-Za-z][A-Za-z0-9.\-_]+$`, "value does not look like a valid realm"),
+	"pve-roleid":       matches(roleName, "role name '%s' contains invalid characters"),
+	"pve-roleid-list":  listOf(matches(roleName, "role name '%s' contains invalid characters")),
+	"pve-groupid-list": listOf(matches(`^[A-Za-z0-9.\-_]+$`, "group name '%s' contains invalid characters")),
+	"pve-poolid":       matches(`^[A-Za-z0-9.\-_]+(?:/[A-Za-z0-9.\-_]+){0,2}$`, "pool name '%s' contains invalid characters"),
+	"pve-userid":       matches(userName, "value '%s' does not look like a valid user name"),
+	"pve-userid-list":  listOf(matches(userName, "value '%s' does not look like a valid user name")),
+	"pve-tokenid-list": listOf(matches(`^[^\s:/]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+$`, "value '%s' does not look like a valid token ID")),
+	"email-opt":        matches(`^$|^[^\s@]+@[^\s@]+$`, "value does not look like a valid email address"),
+
+	"pve-storage-path":            matches(`^/[^\x00-\x1f]*$|^/$`, "value does not look like a valid absolute path"),
+	"pve-storage-server":          matches(hostName, "value does not look like a valid server name or IP address"),
+	"pve-storage-portal-dns":      matches(hostPort, "value does not look like a valid portal address"),
+	"pve-storage-portal-dns-list": listOf(matches(hostPort, "value does not look like a valid portal address")),
+	"pve-storage-vgname":          matches(`(?i)^[a-z0-9][a-z0-9\-_.]*[a-z0-9]$`, "lvm name '%s' contains illegal characters"),
+	"pve-storage-options":         matches(`^\S+$`, "value does not look like valid mount options"),
+	"pve-storage-zfs-blocksize":   matches(`^\d+[kKmM]?$`, "value does not look like a valid block size"),
+	"pve-dir-override-list":       listOf(matches(`^[a-z]+=[^.\s][^\s]*$`, "invalid override '%s'")),
+	"pve-volume-id":               matches(`(?i)^[a-z][a-z0-9\-_.]*[a-z0-9]:.+$`, "unable to parse volume ID '%s'"),
+
 	"backup-performance": func(v string) string {
 		_, msg := propertyString(v, "", "performance", map[string]string{"max-workers": "integer", "pbs-entries-max": "integer"})
 		return msg
@@ -299,6 +357,22 @@ func splitList(v string) []string {
 	return slices.DeleteFunc(listSplit.Split(strings.TrimSpace(v), -1), func(s string) bool { return s == "" })
 }
 
+// matches is a format that one expression describes; %s in the words is the value.
+func matches(pattern, words string) func(string) string {
+	re := regexp.MustCompile(pattern)
+	return func(v string) string {
+		if re.MatchString(v) {
+			return ""
+		}
+		return strings.ReplaceAll(words, "%s", v)
+	}
+}
+
+// listOf is a list of values of one format.
+func listOf(check func(string) string) func(string) string {
+	return func(v string) string { return each(v, check) }
+}
+
 // propertyString reads "a=1,b=2"; a value without a name belongs to first.
 // The message begins as the real one's does, without "invalid format - ".
 func propertyString(v, first, name string, kinds map[string]string) (map[string]string, string) {
@@ -317,6 +391,8 @@ func propertyString(v, first, name string, kinds map[string]string) (map[string]
 			wrong = append(wrong, fmt.Sprintf("%s.%s: %s", name, k, notDefined))
 		case kind == "integer" && !integerLike.MatchString(val):
 			wrong = append(wrong, fmt.Sprintf("%s.%s: type check ('integer') failed - got '%s'", name, k, val))
+		case kind == "number" && !numberLike.MatchString(val):
+			wrong = append(wrong, fmt.Sprintf("%s.%s: type check ('number') failed - got '%s'", name, k, val))
 		case kind == "boolean" && val != "0" && val != "1":
 			wrong = append(wrong, fmt.Sprintf("%s.%s: type check ('boolean') failed - got '%s'", name, k, val))
 		default:

@@ -53,6 +53,106 @@ func (k keep) limit() int64 {
 	return n
 }
 
+// pruneParams is what a look at a retention takes, and its carrying out.
+var pruneParams = []param{
+	inNode, inStorage, text("prune-backups").as("prune-backups"), text("type").of("qemu", "lxc"),
+	number("vmid").as("pve-vmid").atLeast(100).atMost(999999999),
+}
+
+// retention is the one that a call names, else the storage's own.
+func (s *Sim) retention(c *call) (keep, *answer) {
+	name := c.params.get("storage")
+	st := s.storage(name)
+	if st == nil {
+		a := fail(500, "storage '%s' does not exist", name)
+		return nil, &a
+	}
+	if c.params.has("prune-backups") {
+		k, _ := parseKeep(c.params.get("prune-backups"))
+		return k, nil
+	}
+	if st.PruneBackups == "" {
+		a := fail(500, "no prune-backups options configured for storage '%s'", name)
+		return nil, &a
+	}
+	k, _ := parseKeep(st.PruneBackups)
+	return k, nil
+}
+
+// pruneGroup are the archives that a retention is about, machine by machine.
+func (s *Sim) pruneGroup(c *call) [][]*archive {
+	if c.params.get("type") == "lxc" {
+		return nil
+	}
+	var out [][]*archive
+	of := map[int][]*archive{}
+	only := int(c.params.integer("vmid", 0))
+	for _, a := range s.shelfOf(s.keyOf(c.params.get("storage"), c.node)).Archives {
+		if only == 0 || a.VMID == only {
+			of[a.VMID] = append(of[a.VMID], a)
+		}
+	}
+	for _, vmid := range slices.Sorted(maps.Keys(of)) {
+		slices.SortStableFunc(of[vmid], func(a, b *archive) int { return a.Time.Compare(b.Time) })
+		out = append(out, of[vmid])
+	}
+	return out
+}
+
+// getPrune says what a retention would do.
+func getPrune(s *Sim, c *call) answer {
+	k, refused := s.retention(c)
+	if refused != nil {
+		return *refused
+	}
+	out := []map[string]any{}
+	for _, archives := range s.pruneGroup(c) {
+		if s.archiveRight(c.who, c.params.get("storage"), archives[0].VMID) != nil {
+			continue
+		}
+		victims := k.victims(archives, s.local(c.node, c.at).Location())
+		for _, a := range archives {
+			mark := "keep"
+			if a.Protected {
+				mark = "protected"
+			} else if slices.Contains(victims, a) {
+				mark = "remove"
+			}
+			out = append(out, map[string]any{"volid": a.Volid, "ctime": a.Time.Unix(), "mark": mark, "type": "qemu", "vmid": a.VMID})
+		}
+	}
+	return ok(out)
+}
+
+// deletePrune carries a retention out in a task. Without a machine it is about
+// everybody's archives.
+func deletePrune(s *Sim, c *call) answer {
+	name, vmid := c.params.get("storage"), int(c.params.integer("vmid", 0))
+	id := name
+	if vmid == 0 {
+		if a := s.demand(c.who, "/storage/"+name, "Datastore.Allocate"); a != nil {
+			return *a
+		}
+	} else {
+		if a := s.archiveRight(c.who, name, vmid); a != nil {
+			return *a
+		}
+		id = fmt.Sprintf("%d@%s", vmid, name)
+	}
+	k, refused := s.retention(c)
+	if refused != nil {
+		return *refused
+	}
+	t := s.newTask(c, c.node, "prunebackups", id)
+	t.Wipe = &wipe{Storage: name, Prune: true, At: c.at + 40 + int64(s.random("prune", fmt.Sprint(t.Seq)).Uint64()%120)}
+	for _, archives := range s.pruneGroup(c) {
+		for _, a := range k.victims(archives, s.local(c.node, c.at).Location()) {
+			t.Wipe.Victims = append(t.Wipe.Victims, a.Volid)
+		}
+	}
+	return ok(t.UPID)
+}
+
 func (k keep) String() string {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(k)) {

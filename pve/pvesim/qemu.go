@@ -2,7 +2,9 @@ package pvesim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // here finds a machine on a node; elsewhere it does not exist, in the words of
@@ -231,6 +233,21 @@ func getGuestPending(s *Sim, c *call) answer {
 	return ok(out)
 }
 
+// guestIndex are the parts that a machine's path has, in the order of the real one.
+var guestIndex = []string{
+	"config", "cloudinit", "pending", "status", "unlink", "vncproxy", "termproxy", "migrate", "resize", "move", "rrd", "rrddata",
+	"monitor", "agent", "snapshot", "spiceproxy", "sendkey", "firewall", "mtunnel", "remote_migrate",
+}
+
+// getGuestIndex lists them, for a machine that is not there as well.
+func getGuestIndex(*Sim, *call) answer {
+	out := []map[string]string{}
+	for _, name := range guestIndex {
+		out = append(out, map[string]string{"subdir": name})
+	}
+	return ok(out)
+}
+
 // numbers are the lines that the API gives as numbers; memory is not among them.
 func (s *Sim) numbers() []string {
 	if s.numeric == nil {
@@ -252,4 +269,34 @@ func asNumber(value string) any {
 		return f
 	}
 	return value
+}
+
+// getGuestFeature says whether all of a machine's disks are of a kind that can be snapshot or cloned: on a
+// directory only qcow2 is.
+func getGuestFeature(s *Sim, c *call) answer {
+	g, missing := s.here(c)
+	if missing != nil {
+		return *missing
+	}
+	if name := c.params.get("snapname"); name != "" && !slices.Contains(g.Snapshots, name) {
+		return fail(500, "snapshot '%s' does not exist", name)
+	}
+	has := true
+	for _, d := range g.sorted() {
+		if c.params.get("feature") != "copy" && !strings.HasSuffix(d.volid(g.VMID), ".qcow2") {
+			has = false
+		}
+	}
+	nodes := []string{}
+	for _, n := range s.st.World.Nodes {
+		if n.Name == g.Node || !slices.ContainsFunc(g.sorted(), func(d Disk) bool { return !s.shared(d.Storage) }) {
+			nodes = append(nodes, n.Name)
+		}
+	}
+	return ok(map[string]any{"hasFeature": bit(has), "nodes": nodes})
+}
+
+func (s *Sim) shared(storage string) bool {
+	st := s.storage(storage)
+	return st != nil && st.Shared
 }

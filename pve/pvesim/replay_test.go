@@ -1,7 +1,6 @@
 package pvesim
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -13,32 +12,34 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // replay is one topic on its way through a simulator, over plain HTTP.
 type replay struct {
-	t      *testing.T
-	sim    *Sim
-	clock  *clock
-	server *httptest.Server
-	names  map[string]string // recorded UPIDs and archive names to ours
-	last   string            // our last UPID
+	t                *testing.T
+	sim              *Sim
+	clock            *clock
+	server           *httptest.Server
+	names            map[string]string // recorded UPIDs, archive names, tickets to ours
+	toOurs, toTheirs *strings.Replacer
+	last             string // our last UPID
+	secret           string // of the last token that was made
 
 	release string
+	topic   string
 	xs      []exchange // the whole topic
 	undo    func()     // of a fault that lasts over some steps
-	past    []pastTask // tasks of the lab that are not of the replay, by their ends
+	lab     []labTask  // tasks that the simulator is told, those to come
+	logins  map[string]login
 }
 
-// pastTask is an entry of a recorded task list.
-type pastTask struct {
-	UPID, Node, Type, ID, User, TokenID, Status string
-	PID, PStart, StartTime, EndTime             int64
+type login struct {
+	ticket, csrf string
+	at           time.Time
 }
 
-func newReplay(t *testing.T, release, topic string, xs []exchange) *replay {
+// newReplay starts a simulator with the world that a topic begins with. wrap may stand between it and the client.
+func newReplay(t *testing.T, release, topic string, xs []exchange, wrap func(http.Handler) http.Handler) *replay {
 	t.Helper()
 	begin := time.Unix(1795166000, 0)
 	for _, x := range xs {
@@ -56,65 +57,15 @@ func newReplay(t *testing.T, release, topic string, xs []exchange) *replay {
 	}
 	ts := httptest.NewUnstartedServer(s)
 	ts.Config = s.Server()
+	if wrap != nil {
+		ts.Config.Handler = wrap(s)
+	}
 	ts.Start()
 	t.Cleanup(ts.Close)
-	r := &replay{t: t, sim: s, clock: c, server: ts, names: map[string]string{}, release: release, past: pastTasks(xs), xs: xs}
+	r := &replay{t: t, sim: s, clock: c, server: ts, names: map[string]string{}, toOurs: strings.NewReplacer(), toTheirs: strings.NewReplacer(), release: release, topic: topic, xs: xs, logins: map[string]login{}}
+	r.lab = labTasks(xs)
 	r.until(exchange{Time: float64(begin.UnixMilli()) / 1000})
 	return r
-}
-
-// pastTasks are the ended tasks of all recorded lists that the replay does not
-// start itself: with them every list has the same first entries as the lab's.
-func pastTasks(xs []exchange) []pastTask {
-	ours := map[string]bool{}
-	for _, x := range xs {
-		var body struct{ Data string }
-		if x.asks() && x.Method != "GET" && json.Unmarshal(x.Body, &body) == nil {
-			ours[body.Data] = true
-		}
-	}
-	seen := map[string]bool{}
-	var out []pastTask
-	for _, x := range xs {
-		if x.Path != "/nodes/pve1/tasks" && x.Path != "/cluster/tasks" {
-			continue
-		}
-		var body struct{ Data []pastTask }
-		if json.Unmarshal(x.Body, &body) != nil {
-			continue
-		}
-		for _, e := range slices.Backward(body.Data) {
-			if e.EndTime != 0 && !ours[e.UPID] && !seen[e.UPID] {
-				seen[e.UPID] = true
-				out = append(out, e)
-			}
-		}
-	}
-	slices.SortStableFunc(out, func(a, b pastTask) int { return int(a.EndTime - b.EndTime) })
-	return out
-}
-
-// remember puts the lab's past into the simulator's.
-func (r *replay) remember() {
-	r.sim.Settle()
-	r.sim.mu.Lock()
-	defer r.sim.mu.Unlock()
-	for len(r.past) > 0 && r.past[0].EndTime <= r.clock.now().Unix() {
-		e := r.past[0]
-		r.past = r.past[1:]
-		user := e.User
-		if e.TokenID != "" {
-			user += "!" + e.TokenID
-		}
-		r.sim.st.Ended++
-		task := &task{
-			UPID: e.UPID, Node: "pve1", Type: e.Type, ID: e.ID, User: user, PID: int(e.PID), PStart: e.PStart,
-			Begin: e.StartTime * 1000, End: e.EndTime * 1000, Exit: e.Status, Order: r.sim.st.Ended,
-		}
-		r.sim.st.Tasks = append(r.sim.st.Tasks, task)
-		r.sim.tasks[task.UPID] = task
-		r.sim.done = append(r.sim.done, task)
-	}
 }
 
 // until lets the recorded time come.
@@ -122,7 +73,7 @@ func (r *replay) until(x exchange) {
 	if at := time.UnixMilli(int64(x.Time * 1000)); x.Time > 0 && at.After(r.clock.now()) {
 		r.clock.add(at.Sub(r.clock.now()))
 	}
-	r.remember()
+	r.tell(x.Line)
 }
 
 // event lets the world follow what is not simulated.
@@ -131,48 +82,46 @@ func (r *replay) event(x exchange) {
 	if do := worldEvents[x.Topic+": "+x.Step]; do != nil {
 		do(r)
 	}
-	r.configured(x)
-	if strings.HasSuffix(x.Step, "/ task log") {
-		for _, m := range removedBy.FindAllStringSubmatch(string(x.Body), -1) {
-			_ = r.sim.RemoveArchive("", r.ours(m[1]))
-		}
-	}
-}
-
-var removedBy = regexp.MustCompile(`removing backup '([^']+)'`)
-
-// ours puts our names in place of the recorded ones, theirs the other way.
-func (r *replay) ours(s string) string {
-	for theirs, ours := range r.names {
-		s = strings.ReplaceAll(s, theirs, ours)
-	}
-	return s
-}
-
-func (r *replay) theirs(s string) string {
-	for theirs, ours := range r.names {
-		s = strings.ReplaceAll(s, ours, theirs)
-	}
-	return s
 }
 
 // step sends one request and says how the answer differs.
 func (r *replay) step(x exchange) string {
+	got := r.answer(x)
+	if got.err != nil {
+		return got.err.Error()
+	}
+	return r.compare(x, got)
+}
+
+// answer sends one request.
+func (r *replay) answer(x exchange) reply {
 	r.until(x)
 	if do := worldEvents[x.Topic+": "+x.Step]; do != nil {
 		do(r)
 	}
 	if strings.HasSuffix(x.Step, "/ task end status") {
-		p, _ := url.PathUnescape(x.Path)
-		r.waitFor(r.ours(strings.TrimSuffix(p[strings.Index(p, "UPID"):], "/status")))
+		r.waitFor(r.ours(x.upid()))
 	}
 	got, err := r.send(x)
 	if err != nil {
-		return err.Error()
+		return reply{err: err}
 	}
-	return r.compare(x, got)
+	r.learn(x, got)
+	return got
 }
 
+// upid is the task that a path names.
+func (x exchange) upid() string {
+	p, _ := url.PathUnescape(x.Path)
+	at := strings.Index(p, "UPID:")
+	if at < 0 {
+		return ""
+	}
+	upid, _, _ := strings.Cut(p[at:], "/")
+	return upid
+}
+
+// waitFor lets time pass until a task has ended: ours are not as fast as the lab's.
 func (r *replay) waitFor(upid string) {
 	for range 10_000 {
 		for _, task := range r.sim.Tasks() {
@@ -188,6 +137,101 @@ func (r *replay) waitFor(upid string) {
 	}
 }
 
+// ours puts our names in place of the recorded ones, theirs the other way.
+func (r *replay) ours(s string) string { return r.toOurs.Replace(s) }
+
+func (r *replay) theirs(s string) string { return r.toTheirs.Replace(s) }
+
+// pair notes that both sides mean the same thing by two names.
+func (r *replay) pair(theirs, ours string) {
+	if theirs == "" || ours == "" || theirs == ours || r.names[theirs] == ours {
+		return
+	}
+	r.names[theirs] = ours
+	var there, back []string
+	for _, theirs := range slices.Sorted(maps.Keys(r.names)) {
+		there, back = append(there, theirs, r.names[theirs]), append(back, r.names[theirs], theirs)
+	}
+	r.toOurs, r.toTheirs = strings.NewReplacer(there...), strings.NewReplacer(back...)
+}
+
+// tokens maps who sent a recorded request to an Authorization header here.
+var tokens = map[string]string{
+	"api":           tokenScheme + "portal@pve!api=" + Secret,
+	"none_tok":      tokenScheme + "portal@pve!none=" + Secret,
+	"ro":            tokenScheme + "portal@pve!ro=" + Secret,
+	"power":         tokenScheme + "portal@pve!power=" + Secret,
+	"old":           tokenScheme + "portal@pve!old=" + Secret,
+	"rootfull":      tokenScheme + "root@pam!full=" + Secret,
+	"tok_badsecret": tokenScheme + "portal@pve!api=11111111-0000-4000-8000-000000000001",
+	"tok_unknown":   tokenScheme + "portal@pve!nope=" + Secret,
+	"tok_unkuser":   tokenScheme + "nobody@pve!api=" + Secret,
+	"tok_malformed": tokenScheme + "garbage",
+	"tok_bearer":    "Bearer abc",
+}
+
+// Passwords of the lab. In 06 to 12 root logged in before the recording.
+const (
+	rootPassword   = "lab-root-pw"
+	portalPassword = "portal-lab-pw"
+)
+
+// credentials puts on a request who sent it: root and some others with a ticket, as in the lab.
+func (r *replay) credentials(x exchange, req *http.Request) {
+	cookie := func(ticket string) {
+		req.AddCookie(&http.Cookie{Name: "PVEAuthCookie", Value: url.QueryEscape(ticket)})
+	}
+	withTicket := func(user, password string, csrf func(string) string) {
+		l := r.logIn(user, password)
+		cookie(l.ticket)
+		if token := csrf(l.csrf); token != "" && req.Method != http.MethodGet {
+			req.Header.Set("CSRFPreventionToken", token)
+		}
+	}
+	as := func(token string) func(string) string { return func(string) string { return token } }
+	same := func(token string) string { return token }
+	switch x.Auth {
+	case "none", "":
+	case "root":
+		withTicket(root, rootPassword, same)
+	case "portal_ticket":
+		withTicket("portal@pve", portalPassword, same)
+	case "portal_nocsrf":
+		withTicket("portal@pve", portalPassword, as(""))
+	case "portal_badcsrf":
+		withTicket("portal@pve", portalPassword, as("6B001253:bad"))
+	case "badticket":
+		cookie("PVE:garbage")
+	case "forged":
+		cookie(r.sim.ticket("portal@pve", r.clock.now().Unix()) + "x")
+	case "expired_ticket":
+		cookie(r.sim.ticket("portal@pve", r.clock.now().Add(-3*time.Hour).Unix()))
+	default:
+		token, known := tokens[x.Auth]
+		if x.Auth == "cust" {
+			token, known = tokenScheme+"cust@pve!tok="+r.secret, true // made in the course of 12
+		}
+		if !known {
+			r.t.Fatalf("%s line %d: nobody is called %q", x.Topic, x.Line, x.Auth)
+		}
+		req.Header.Set("Authorization", token)
+	}
+}
+
+func (r *replay) logIn(user, password string) login {
+	if l, is := r.logins[user]; is && r.clock.now().Sub(l.at) < time.Hour {
+		return l
+	}
+	// Not over HTTP: a login is an exchange of its own, and with the daemon down there is none.
+	at := r.clock.now()
+	if !r.sim.passwordFits(user, password, at.Unix()) {
+		r.t.Fatalf("%s can't log in", user)
+	}
+	l := login{r.sim.ticket(user, at.Unix()), r.sim.csrfToken(user, at.Unix()), at}
+	r.logins[user] = l
+	return l
+}
+
 func (r *replay) send(x exchange) (reply, error) {
 	form := url.Values{}
 	for k, v := range x.Params {
@@ -197,22 +241,15 @@ func (r *replay) send(x exchange) (reply, error) {
 		}
 		form.Set(k, r.ours(unfill(text)))
 	}
-	base := "/api2/json"
+	base := apiPrefix
 	if x.FullPath {
 		base = ""
 	}
-	p := x.Path
-	if strings.Contains(p, "UPID%3A") {
-		p, _ = url.PathUnescape(p)
-		p = r.ours(p)
-		at := strings.Index(p, "UPID")
-		upid, rest, more := strings.Cut(p[at:], "/")
-		p = p[:at] + url.PathEscape(upid)
-		if more {
-			p += "/" + rest
+	p := r.ours(x.Path)
+	if theirs := x.upid(); theirs != "" {
+		if before, after, escaped := strings.Cut(x.Path, url.QueryEscape(theirs)); escaped {
+			p = before + url.PathEscape(r.ours(theirs)) + after
 		}
-	} else {
-		p = r.ours(p)
 	}
 	target := r.server.URL + base + p
 	var body io.Reader
@@ -233,12 +270,7 @@ func (r *replay) send(x exchange) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if token := tokenOf[x.Auth]; token != "" {
-		req.Header.Set("Authorization", token)
-	}
-	if slices.Contains(badTickets, x.Auth) {
-		req.AddCookie(&http.Cookie{Name: "PVEAuthCookie", Value: "PVE:portal@pve:0::bad"})
-	}
+	r.credentials(x, req)
 	if ctype != "" {
 		req.Header.Set("Content-Type", ctype)
 	}
@@ -258,357 +290,37 @@ func unfill(s string) string {
 	return s
 }
 
-// compare says how an answer differs from the recorded one: status line,
-// texts, errors, the keys and types of the body, values that mean something.
-func (r *replay) compare(x exchange, got reply) string {
-	var diffs []string
-	say := func(format string, args ...any) { diffs = append(diffs, fmt.Sprintf(format, args...)) }
-	if got.status != x.Status {
-		say("status %d, recorded %d", got.status, x.Status)
-	}
-	if have, want := normal(r.theirs(got.reason)), normal(x.Reason); have != want {
-		say("reason %q, recorded %q", have, want)
-	}
-	if have := got.header.Get("Content-Type"); x.Type != "" && have != x.Type && !strings.Contains(string(x.Body), "_raw") {
-		say("content type %q, recorded %q", have, x.Type)
-	}
-	var want any
-	if len(x.Body) > 0 {
-		if err := json.Unmarshal(x.Body, &want); err != nil {
-			return err.Error()
-		}
-	}
-	if m, isMap := want.(map[string]any); isMap && m["_raw"] != nil {
-		if have := normal(r.theirs(got.raw)); !sameText(have, normal(m["_raw"].(string))) {
-			say("text %q, recorded %q", have, m["_raw"])
-		}
-		return strings.Join(diffs, "\n")
-	}
-	if want == nil {
-		if want := x.Text; normal(got.raw) != normal(want) {
-			say("body %q, recorded %q", got.raw, want)
-		}
-		return strings.Join(diffs, "\n")
-	}
-	body := strings.ReplaceAll(r.theirs(got.raw), "root@pam!full", "root@pam")
-	var have any
-	if err := json.Unmarshal([]byte(body), &have); err != nil {
-		return fmt.Sprintf("no JSON: %q", got.raw)
-	}
-	r.learn(x, want, have)
-	dropRootToken(have)
-	switch {
-	case strings.HasSuffix(x.Path, "/log") && x.Status == 200 && x.Params["download"] == nil:
-		diffs = append(diffs, r.compareLog(x, want, have)...)
-	case x.Path == "/nodes/pve1/tasks" || x.Path == "/cluster/tasks":
-		diffs = append(diffs, compareTasks(want, have)...)
-	default:
-		compareValue("", want, have, say)
-	}
-	return strings.Join(diffs, "\n")
-}
+var (
+	archiveName = regexp.MustCompile(`vzdump-qemu-\d+-\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d`)
+	ticketText  = regexp.MustCompile(`PVE:[^:"]+:[0-9A-F]{8}::[^"]+`)
+)
 
-// learn pairs the names that both sides gave to the same thing.
-func (r *replay) learn(x exchange, want, have any) {
-	w, _ := want.(map[string]any)
-	h, _ := have.(map[string]any)
-	if a, isText := w["data"].(string); isText && strings.HasPrefix(a, "UPID:") {
-		if b, isText := h["data"].(string); isText && strings.HasPrefix(b, "UPID:") {
-			if x.Auth == "root" {
-				b = strings.Replace(b, ":root@pam:", ":root@pam!full:", 1)
-			}
-			r.names[a], r.last = b, b
-			h["data"] = a
-		}
+// learn pairs the names that both sides gave to the same thing: the task that a call started, the archive that a log
+// says is being written, the ticket of a login.
+func (r *replay) learn(x exchange, got reply) {
+	var theirs, ours string
+	answered := exchange{Body: []byte(got.raw)}
+	if x.data(&theirs) && answered.data(&ours) && strings.HasPrefix(theirs, "UPID:") && strings.HasPrefix(ours, "UPID:") {
+		r.pair(theirs, ours)
+		r.last = ours
 	}
 	if strings.HasSuffix(x.Path, "/log") {
-		a, b := archiveName.FindAllStringSubmatch(string(x.Body), -1), archiveName.FindAllStringSubmatch(fmt.Sprint(have), -1)
-		for i := range min(len(a), len(b)) {
-			r.names[a[i][1]] = b[i][1]
+		const creating = "creating vzdump archive "
+		_, a, saysA := strings.Cut(string(x.Body), creating)
+		_, b, saysB := strings.Cut(got.raw, creating)
+		if saysA && saysB {
+			r.pair(archiveName.FindString(a), archiveName.FindString(b))
 		}
+	}
+	r.pair(ticketText.FindString(string(x.Body)), ticketText.FindString(got.raw))
+	var token struct{ Value string }
+	if strings.Contains(x.Path, "/token/") && answered.data(&token) {
+		r.secret = token.Value
 	}
 }
 
-var archiveName = regexp.MustCompile(`creating vzdump archive '[^']*/(vzdump-qemu-\d+-[\d_-]+)\.`)
-
-// dropRootToken: root's ticket has no token name.
-func dropRootToken(v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		if v["tokenid"] == "full" {
-			delete(v, "tokenid")
-		}
-		for _, e := range v {
-			dropRootToken(e)
-		}
-	case []any:
-		for _, e := range v {
-			dropRootToken(e)
-		}
-	}
-}
-
-// told are keys whose values must agree, not only their types.
-var told = []string{
-	"active", "content", "cpus", "enabled", "exitstatus", "format", "id", "level", "lock", "maxcpu", "message", "name",
-	"node", "notes", "parent", "plugintype", "protected", "prune-backups", "qmpstatus", "release", "repoid", "shared",
-	"status", "storage", "subtype", "template", "type", "version", "vmid", "memory", "cores", "scsi0", "path", "t", "n",
-	"subdir", "managed", "lockwait", "mode", "compress", "remove", "tokenid",
-}
-
-func compareValue(at string, want, have any, say func(string, ...any)) {
-	key := at[strings.LastIndex(at, ".")+1:]
-	switch w := want.(type) {
-	case map[string]any:
-		h, same := have.(map[string]any)
-		if !same {
-			say("%s: %T, recorded an object", at, have)
-			return
-		}
-		if strings.HasSuffix(at, "errors") {
-			if d := cmp.Diff(w, h); d != "" {
-				say("errors (-recorded +ours):\n%s", d)
-			}
-			return
-		}
-		for _, k := range slices.Sorted(maps.Keys(w)) {
-			if _, there := h[k]; !there {
-				say("%s.%s is missing, recorded %v", at, k, w[k])
-				continue
-			}
-			compareValue(at+"."+k, w[k], h[k], say)
-		}
-		for _, k := range slices.Sorted(maps.Keys(h)) {
-			if _, there := w[k]; !there {
-				say("%s.%s = %v was not recorded", at, k, h[k])
-			}
-		}
-	case []any:
-		h, same := have.([]any)
-		if !same {
-			say("%s: %T, recorded a list", at, have)
-			return
-		}
-		compareList(at, w, h, say)
-	default:
-		if kindOf(want) != kindOf(have) {
-			say("%s: %s %v, recorded %s %v", at, kindOf(have), have, kindOf(want), want)
-			return
-		}
-		if !slices.Contains(told, key) || strings.Contains(at, ".current-kernel") || strings.Contains(at, ".boot-info") {
-			return
-		}
-		a, b := normal(fmt.Sprint(want)), normal(fmt.Sprint(have))
-		if key == "content" {
-			a, b = sortedList(a), sortedList(b)
-		}
-		if filler.MatchString(a) {
-			a = normal(unfill(a))
-		}
-		if a != b {
-			say("%s: %v, recorded %v", at, have, want)
-		}
-	}
-}
-
-// compareList pairs the elements by what names them; the order of most lists
-// of the real one is random.
-func compareList(at string, want, have []any, say func(string, ...any)) {
-	w, h := byIdentity(want), byIdentity(have)
-	for _, id := range slices.Sorted(maps.Keys(w)) {
-		if e, there := h[id]; there {
-			compareValue(at+"["+id+"]", w[id], e, say)
-		} else {
-			say("%s[%s] is missing", at, id)
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(h)) {
-		if _, there := w[id]; !there {
-			say("%s[%s] was not recorded", at, id)
-		}
-	}
-}
-
-func byIdentity(list []any) map[string]any {
-	out := map[string]any{}
-	for i, e := range list {
-		id := fmt.Sprint(i)
-		if m, isMap := e.(map[string]any); isMap {
-			for _, k := range []string{"volid", "upid", "id", "storage", "vmid", "n", "node", "subdir", "name"} {
-				if v, has := m[k]; has {
-					id = fmt.Sprint(v)
-					break
-				}
-			}
-		}
-		out[id] = e
-	}
-	return out
-}
-
-func kindOf(v any) string {
-	switch v.(type) {
-	case nil:
-		return "null"
-	case bool:
-		return "boolean"
-	case float64:
-		return "number"
-	case string:
-		return "string"
-	case []any:
-		return "list"
-	}
-	return "object"
-}
-
-func sortedList(s string) string {
-	parts := strings.Split(s, ",")
-	slices.Sort(parts)
-	return strings.Join(parts, ",")
-}
-
-// compareTasks compares the entries' keys by kind of entry: the lab had a
-// longer past than the simulator.
-func compareTasks(want, have any) (diffs []string) {
-	w, h := want.(map[string]any), have.(map[string]any)
-	if w["errors"] != nil || h["errors"] != nil {
-		say := func(format string, args ...any) { diffs = append(diffs, fmt.Sprintf(format, args...)) }
-		compareValue("", want, have, say)
-		return diffs
-	}
-	if (w["total"] == nil) != (h["total"] == nil) {
-		diffs = append(diffs, fmt.Sprintf("total %v, recorded %v", h["total"], w["total"]))
-	}
-	kinds := func(v any) map[string]string {
-		out := map[string]string{}
-		list, _ := v.([]any)
-		for _, e := range list {
-			m := e.(map[string]any)
-			kind := "running"
-			if m["endtime"] != nil {
-				kind = "ended"
-			}
-			for k, v := range m {
-				if k != "tokenid" && !(k == "saved" && kind == "ended") {
-					out[kind+"."+k] = kindOf(v)
-				}
-			}
-		}
-		return out
-	}
-	// A running task that is not simulated leaves its place to one more.
-	wanted, listed := endedUPIDs(w["data"]), endedUPIDs(h["data"])
-	if all, _ := w["data"].([]any); len(all) > len(wanted) && len(listed) > len(wanted) {
-		listed = listed[:len(wanted)]
-	}
-	if d := cmp.Diff(wanted, listed); d != "" {
-		diffs = append(diffs, "entries (-recorded +ours):\n"+d)
-	}
-	a, b := kinds(w["data"]), kinds(h["data"])
-	for _, kind := range []string{"running", "ended"} {
-		there := func(m map[string]string) bool { return m[kind+".upid"] != "" }
-		if there(a) && there(b) {
-			for _, m := range []map[string]string{a, b} {
-				for k := range m {
-					if strings.HasPrefix(k, kind) && a[k] != b[k] {
-						diffs = append(diffs, fmt.Sprintf("%s: %q, recorded %q", k, b[k], a[k]))
-					}
-				}
-			}
-		}
-	}
-	return slices.Compact(slices.Sorted(slices.Values(diffs)))
-}
-
-// endedUPIDs are the ended tasks of a list, in its order.
-func endedUPIDs(data any) []string {
-	var out []string
-	list, _ := data.([]any)
-	for _, e := range list {
-		if m := e.(map[string]any); m["endtime"] != nil {
-			out = append(out, m["upid"].(string))
-		}
-	}
-	return out
-}
-
-// compareLog compares lines without what differs from run to run. A running
-// task's may be ahead of or behind the recorded ones.
-func (r *replay) compareLog(x exchange, want, have any) (diffs []string) {
-	w, h := want.(map[string]any), have.(map[string]any)
-	if kindOf(w["data"]) != kindOf(h["data"]) {
-		return []string{fmt.Sprintf("data is a %s, recorded a %s", kindOf(h["data"]), kindOf(w["data"]))}
-	}
-	if kindOf(w["data"]) != "list" {
-		say := func(format string, args ...any) { diffs = append(diffs, fmt.Sprintf(format, args...)) }
-		compareValue("", want, have, say)
-		return diffs
-	}
-	a, b := logLines(w["data"]), logLines(h["data"])
-	if n := min(len(a), len(b)); strings.HasPrefix(x.Step, "log ") && !strings.Contains(x.Step, "after the end") {
-		a, b = a[:n], b[:n]
-	}
-	if d := cmp.Diff(a, b); d != "" {
-		diffs = append(diffs, "log (-recorded +ours):\n"+d)
-	}
-	if kindOf(w["total"]) != kindOf(h["total"]) {
-		diffs = append(diffs, fmt.Sprintf("total %v, recorded %v", h["total"], w["total"]))
-	}
-	return diffs
-}
-
-func logLines(data any) []string {
-	var out []string
-	list, _ := data.([]any)
-	for _, e := range list {
-		line := normal(e.(map[string]any)["t"].(string))
-		// Waiting for the lock file of "qm cleanup" is a race of the real one.
-		if line == "trying to acquire lock..." || line == " OK" || progressLine.MatchString(line) {
-			continue
-		}
-		if strings.HasPrefix(line, "Formatting '") {
-			continue // QEMU's own words about a fleecing image
-		}
-		out = append(out, line)
-	}
-	return out
-}
-
-var progressLine = regexp.MustCompile(`^INFO: +\d+% \(`)
-
-var normalizers = []struct {
-	pattern *regexp.Regexp
-	with    string
-}{
-	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`), "<time>"},
-	{regexp.MustCompile(`\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d`), "<stamp>"},
-	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "<uuid>"},
-	{regexp.MustCompile(`\(\d\d:\d\d:\d\d\)`), "(<span>)"},
-	{regexp.MustCompile(`in (<?\d+) seconds( \([^)]*\))?`), "in <n> seconds"},
-	{regexp.MustCompile(`archive file size: [\d.]+`), "archive file size: <n>"},
-	{regexp.MustCompile(`tmp\.\d+`), "tmp.<n>"},
-	{regexp.MustCompile(` at /usr/share/perl5/\S+ line \d+\.`), ""},
-	{regexp.MustCompile(`UPID:[^:]+:[0-9A-F]+:[0-9A-F]+:[0-9A-F]+:`), "UPID:<n>:"},
-}
-
-// normal takes times, sizes and identifiers out of a text, and puts the
-// options of a backup's first line in order.
-func normal(s string) string {
-	s = strings.TrimRight(s, "\n")
-	for _, n := range normalizers {
-		s = n.pattern.ReplaceAllString(s, n.with)
-	}
-	const job = "INFO: starting new backup job: vzdump"
-	if rest, isJob := strings.CutPrefix(s, job); isJob {
-		parts := regexp.MustCompile(` --`).Split(rest, -1)
-		slices.Sort(parts[1:])
-		s = job + strings.Join(parts, " --")
-	}
-	return s
-}
-
-// sameText compares raw texts; a downloaded log may be at another line.
-func sameText(a, b string) bool {
-	return a == b || strings.HasPrefix(b, "INFO: starting new backup job") && strings.HasPrefix(a, "INFO: starting new backup job")
+// sortedByTime puts what happened in its order; the same second keeps it.
+func sortedByTime[T any](list []T, at func(T) int64) []T {
+	slices.SortStableFunc(list, func(a, b T) int { return int(at(a) - at(b)) })
+	return list
 }

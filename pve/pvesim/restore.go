@@ -126,6 +126,7 @@ func beginRestore(s *Sim, t *task, at int64) (int64, string) {
 			return no(fmt.Sprintf("unable to restore VM %d - VM %d already exists on node '%s'", w.VMID, w.VMID, t.Node))
 		}
 		g = s.bareGuest(w.VMID, t.Node, at)
+		g.Stump = true
 	}
 	g.Lock = "create"
 	w.Main = 1
@@ -334,6 +335,7 @@ func (s *Sim) makeStump(g *guest, a *Archive) {
 	g.Snaps = nil
 	g.named()
 	s.reset(g, map[string]string{"memory": "128"})
+	g.Stump = true
 	g.Lock, g.Pending, g.Doomed = "", nil, nil
 	s.images = nil
 }

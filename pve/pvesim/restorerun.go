@@ -147,6 +147,7 @@ func (s *Sim) settleRestore(t *task, g *guest, at int64) {
 		}
 	}
 	s.reset(g, lines)
+	g.Stump = false
 	for _, key := range sortedKeys(r.Set) {
 		g.set(key, r.Set[key])
 	}

@@ -1,7 +1,6 @@
 package pvesim
 
 import (
-	"crypto/subtle"
 	"slices"
 	"strings"
 )
@@ -16,27 +15,35 @@ type identity struct {
 
 const root = "root@pam"
 
-// authenticate finds out who calls, or gives the 401 that is due. Only API
-// tokens are known here; a ticket is never a good one.
+const tokenScheme = "PVEAPIToken="
+
+// authenticate finds out who calls, by API token or by a login's ticket, or
+// gives the 401 that is due.
 func (s *Sim) authenticate(c *call) *answer {
 	c.who = identity{}
-	const scheme = "PVEAPIToken="
-	credentials, isToken := strings.CutPrefix(c.auth, scheme)
-	if !isToken {
-		a := bare(401, "No ticket")
-		if c.cookie {
-			a = bare(401, "Authentication failed!")
-		}
-		return &a
-	}
 	denied := bare(401, "Authentication failed!")
+	credentials, isToken := strings.CutPrefix(c.auth, tokenScheme)
+	if !isToken {
+		user := s.ticketUser(c.cookie, c.at/1000)
+		switch {
+		case c.cookie == "":
+			denied = bare(401, "No ticket")
+		case user == "":
+		case c.method != "GET" && !s.csrfFits(c.csrf, user, c.at/1000):
+			denied = bare(401, "Permission denied - invalid csrf token")
+		default:
+			c.who = identity{Name: user, User: user}
+			return nil
+		}
+		return &denied
+	}
 	id, secret, found := strings.Cut(credentials, "=")
 	if !found {
 		return &denied
 	}
 	at := c.at / 1000
 	for _, t := range s.st.World.Tokens {
-		if t.ID != id || subtle.ConstantTimeCompare([]byte(t.Secret), []byte(secret)) != 1 {
+		if t.ID != id || !same(t.Secret, secret) {
 			continue
 		}
 		user, name, _ := strings.Cut(t.ID, "!")
@@ -51,7 +58,7 @@ func (s *Sim) authenticate(c *call) *answer {
 
 // claimed is the token that an Authorization header names, whether true or not.
 func claimed(auth string) string {
-	id, _, _ := strings.Cut(strings.TrimPrefix(auth, "PVEAPIToken="), "=")
+	id, _, _ := strings.Cut(strings.TrimPrefix(auth, tokenScheme), "=")
 	return id
 }
 

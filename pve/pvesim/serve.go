@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -135,9 +136,11 @@ func (s *Sim) request(r *http.Request) answer {
 		auth:   r.Header.Get("Authorization"),
 		ctype:  r.Header.Get("Content-Type"),
 		query:  r.URL.Query(),
+		csrf:   r.Header.Get("CSRFPreventionToken"),
 	}
-	_, err := r.Cookie("PVEAuthCookie")
-	c.cookie = err == nil
+	if ticket, err := r.Cookie("PVEAuthCookie"); err == nil {
+		c.cookie, _ = url.QueryUnescape(strings.ReplaceAll(ticket.Value, "+", "%2B"))
+	}
 	if r.Body != nil {
 		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -193,7 +196,7 @@ func (s *Sim) encode(a answer) (http.Header, []byte) {
 		h.Set("Content-Type", "application/json;charset=UTF-8")
 	}
 	if a.status == http.StatusOK && a.plain {
-		h.Set("Content-Type", "text/plain;charset=UTF-8")
+		h.Set("Content-Type", "text/plain") // a downloaded log
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	return h, body

@@ -319,6 +319,9 @@ func (s *Sim) storageConfig(st Storage) map[string]any {
 	if st.Disabled {
 		e["disable"] = 1
 	}
+	if st.VolumeChain && s.release.nine {
+		e["snapshot-as-volume-chain"] = 1
+	}
 	if st.PruneBackups != "" {
 		e["prune-backups"] = st.PruneBackups
 	}

@@ -7,6 +7,7 @@ type endpoint struct {
 	method    string
 	path      string // {name} stands for one part of the path; {volume} for all the rest
 	protected bool   // answered by the node's daemon (pvedaemon) behind the proxy
+	world     bool   // for everybody, without credentials
 	need      need
 	params    []param
 	run       func(*Sim, *call) answer
@@ -40,7 +41,7 @@ func init() {
 		{method: "GET", path: "/version", run: getVersion},
 		{method: "GET", path: "/access/permissions", run: getPermissions, params: []param{
 			text("path"),
-			text("userid").like(`[^\s:/]+@[A-Za-z][A-Za-z0-9.\-_]+(?:![A-Za-z][A-Za-z0-9.\-_]+)?`),
+			text("userid").like(`^(?:[^\s:/]+)@(?:[A-Za-z][A-Za-z0-9\.\-_]+)(?:!(?:[A-Za-z][A-Za-z0-9\.\-_]+))?$`),
 		}},
 
 		{method: "GET", path: "/cluster/resources", run: getResources, params: []param{
@@ -48,10 +49,18 @@ func init() {
 		}},
 		{method: "GET", path: "/cluster/tasks", run: getClusterTasks},
 		{method: "GET", path: "/cluster/backup", run: getBackupJobs, need: need{path: "/", any: []string{"Sys.Audit"}}},
+		{method: "GET", path: "/cluster/backup-info/not-backed-up", run: getNotBackedUp, protected: true, need: need{path: "/", any: []string{"Sys.Audit"}}},
+		{method: "GET", path: "/cluster/ha/resources", run: getHAResources, need: need{path: "/", any: []string{"Sys.Audit"}}, params: []param{
+			text("type").of("ct", "vm"),
+		}},
 		{method: "GET", path: "/cluster/nextid", run: getNextID, params: []param{
 			number("vmid").as("pve-vmid").atLeast(100).atMost(999999999),
 		}},
 		{method: "GET", path: "/cluster/status", run: getClusterStatus, protected: true, need: need{path: "/", any: []string{"Sys.Audit"}}},
+
+		{method: "GET", path: "/pools", run: getPools, params: []param{
+			text("poolid").as("pve-poolid"), text("type").of("qemu", "lxc", "storage").with("poolid"),
+		}},
 
 		{method: "GET", path: "/nodes", run: getNodes},
 		{method: "GET", path: "/nodes/{node}/status", run: getNodeStatus, need: seeNode, params: []param{inNode}},
@@ -62,8 +71,12 @@ func init() {
 			text("type").of("btrfs", "cephfs", "cifs", "dir", "esxi", "glusterfs", "iscsi", "iscsidirect", "lvm", "lvmthin", "nfs", "pbs", "rbd", "zfs", "zfspool").onlyIn("8.4"),
 			text("type").of("btrfs", "cephfs", "cifs", "dir", "esxi", "iscsi", "iscsidirect", "lvm", "lvmthin", "nfs", "pbs", "rbd", "zfs", "zfspool").onlyIn("9.2"),
 		}},
+		{method: "POST", path: "/storage", run: postStorage, protected: true,
+			need: need{path: "/storage", any: []string{"Datastore.Allocate"}}, params: storageParams},
 		{method: "GET", path: "/storage/{storage}", run: getStorageConfig,
 			need: need{path: "/storage/{storage}", any: []string{"Datastore.Allocate"}}, params: []param{inStorage}},
+		{method: "DELETE", path: "/storage/{storage}", run: deleteStorage, protected: true,
+			need: need{path: "/storage", any: []string{"Datastore.Allocate"}}, params: []param{inStorage}},
 		{method: "GET", path: "/nodes/{node}/storage", run: getStorages, protected: true, params: []param{
 			inNode, text("content").as("pve-storage-content-list"), boolean("enabled"), boolean("format"),
 			text("storage").as("pve-storage-id"), text("target").as("pve-node"),
@@ -75,6 +88,9 @@ func init() {
 				inNode, inStorage, text("content").as("pve-storage-content"),
 				number("vmid").as("pve-vmid").atLeast(100).atMost(999999999),
 			}},
+		{method: "GET", path: "/nodes/{node}/storage/{storage}/prunebackups", run: getPrune, protected: true,
+			need: seeStorage, params: pruneParams},
+		{method: "DELETE", path: "/nodes/{node}/storage/{storage}/prunebackups", run: deletePrune, protected: true, params: pruneParams},
 		{method: "GET", path: "/nodes/{node}/storage/{storage}/content/{volume}", run: getVolume, protected: true,
 			params: []param{inNode, optional(inStorage), inVolume}},
 		{method: "PUT", path: "/nodes/{node}/storage/{storage}/content/{volume}", run: putVolume, protected: true,
@@ -83,10 +99,15 @@ func init() {
 			params: []param{inNode, optional(inStorage), inVolume, number("delay").atLeast(1).atMost(30)}},
 
 		{method: "GET", path: "/nodes/{node}/qemu", run: getGuests, protected: true, params: []param{inNode, boolean("full")}},
+		{method: "GET", path: "/nodes/{node}/qemu/{vmid}", run: getGuestIndex, params: []param{inNode, inVMID}},
 		{method: "GET", path: "/nodes/{node}/qemu/{vmid}/status/current", run: getGuestStatus, protected: true,
 			need: seeGuest, params: []param{inNode, inVMID}},
 		{method: "GET", path: "/nodes/{node}/qemu/{vmid}/config", run: getGuestConfig,
 			need: seeGuest, params: []param{inNode, inVMID, boolean("current"), text("snapshot").as("pve-configid").upTo(40)}},
+
+		{method: "GET", path: "/nodes/{node}/qemu/{vmid}/feature", run: getGuestFeature, protected: true, need: seeGuest, params: []param{
+			inNode, inVMID, text("feature").must().of("snapshot", "clone", "copy"), text("snapname").as("pve-configid").upTo(40),
+		}},
 
 		{method: "POST", path: "/nodes/{node}/vzdump", run: postVzdump, protected: true, params: vzdumpParams},
 		{method: "GET", path: "/nodes/{node}/vzdump/defaults", run: getVzdumpDefaults,
@@ -108,6 +129,7 @@ func init() {
 		}},
 	}
 	endpoints = append(endpoints, machineEndpoints()...)
+	endpoints = append(endpoints, accessEndpoints...)
 	for i := range endpoints {
 		endpoints[i].parts = strings.Split(strings.Trim(endpoints[i].path, "/"), "/")
 	}
@@ -181,6 +203,9 @@ func matchPath(pattern, parts []string, values map[string]string) bool {
 			return false
 		}
 		if strings.HasPrefix(want, "{") {
+			if strings.ContainsAny(parts[i], " \t\n") || parts[i] == "" {
+				return false
+			}
 			values[strings.Trim(want, "{}")] = parts[i]
 		} else if want != parts[i] {
 			return false

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,15 +26,17 @@ type schemaMethod struct {
 }
 
 type schemaParam struct {
-	Type      string   `json:"type"`
-	Format    any      `json:"format"`
-	Enum      []string `json:"enum"`
-	Minimum   *limit   `json:"minimum"`
-	Maximum   *limit   `json:"maximum"`
-	MaxLength int      `json:"maxLength"`
-	Pattern   string   `json:"pattern"`
-	Requires  string   `json:"requires"`
-	Optional  flexible `json:"optional"`
+	Type      string          `json:"type"`
+	Format    json.RawMessage `json:"format"`
+	Enum      []string        `json:"enum"`
+	Minimum   *limit          `json:"minimum"`
+	Maximum   *limit          `json:"maximum"`
+	MinLength int             `json:"minLength"`
+	MaxLength int             `json:"maxLength"`
+	Pattern   string          `json:"pattern"`
+	Requires  string          `json:"requires"`
+	Optional  flexible        `json:"optional"`
+	Items     *schemaParam    `json:"items"`
 }
 
 // flexible is a truth that is written as 1, "1" or true.
@@ -127,7 +130,7 @@ func TestTablesMatchSchema(t *testing.T) {
 				have := map[string]string{}
 				for _, p := range ep.params {
 					if p.only == "" || p.only == release {
-						have[p.name] = describe(p)
+						have[p.name] = describe(p, releases[release])
 					}
 				}
 				wanted := map[string]string{}
@@ -154,20 +157,61 @@ func rightOf(m schemaMethod) string {
 	return fmt.Sprint(m.Permissions.Check[1], " ", strings.Join(privs, "|"))
 }
 
-func describe(p param) string {
-	return words(p.kind, p.format, p.enum, p.minimum, p.maximum, p.maxLen, p.pattern != "", p.requires, !p.required)
+func describe(p param, rel release) string {
+	var parts []string
+	if p.shape != nil {
+		for _, part := range p.shape.parts {
+			if part.only == "" || part.only == rel.name {
+				parts = append(parts, part.name+" "+part.kind)
+			}
+		}
+		for alias := range p.shape.alias {
+			if _, own := p.shape.part(alias, rel); !own && p.shape.knows(alias, rel) {
+				parts = append(parts, alias+" ")
+			}
+		}
+		for _, key := range p.shape.keys {
+			parts = append(parts, key+" ")
+		}
+	}
+	for name, kind := range p.parts {
+		parts = append(parts, name+" "+kind)
+	}
+	return words(p.kind, p.format, parts, p.enum, p.minimum, p.maximum, p.minLen, p.maxLen, p.pattern, p.requires, !p.required, p.kind == "array")
 }
 
 func (p schemaParam) describe() string {
-	format, _ := p.Format.(string)
-	return words(p.Type, format, p.Enum, (*int64)(p.Minimum), (*int64)(p.Maximum), p.MaxLength, p.Pattern != "", p.Requires, bool(p.Optional))
+	var format string
+	var parts []string
+	if len(p.Format) > 0 && json.Unmarshal(p.Format, &format) != nil {
+		var object map[string]schemaParam
+		_ = json.Unmarshal(p.Format, &object) // the other form that there is
+		for name, part := range object {
+			parts = append(parts, name+" "+part.Type)
+		}
+	}
+	// The schema prints an expression with Perl's own wrapping.
+	pattern := p.Pattern
+	if inner, wrapped := strings.CutPrefix(pattern, "(?^:"); wrapped {
+		pattern = strings.NewReplacer("(?^:", "(?:", `\@`, "@").Replace(strings.TrimSuffix(inner, ")"))
+	}
+	plainItems := p.Items != nil && p.Items.Type == "string" && p.Items.Format == nil
+	return words(p.Type, format, parts, p.Enum, (*int64)(p.Minimum), (*int64)(p.Maximum), p.MinLength, p.MaxLength, pattern, p.Requires, bool(p.Optional), plainItems)
 }
 
-func words(kind, format string, enum []string, minimum, maximum *int64, length int, pattern bool, requires string, optional bool) string {
+// words says all of a parameter: what is not said here is not held against the schema.
+func words(kind, format string, parts, enum []string, minimum, maximum *int64, shortest, longest int, pattern, requires string, optional, ofTexts bool) string {
 	out := kind
 	add := func(format string, args ...any) { out += fmt.Sprintf(" "+format, args...) }
+	if ofTexts {
+		add("of any texts")
+	}
 	if format != "" {
 		add("format %s", format)
+	}
+	if len(parts) > 0 {
+		slices.Sort(parts)
+		add("made of %v", parts)
 	}
 	if len(enum) > 0 {
 		add("of %v", enum)
@@ -178,11 +222,14 @@ func words(kind, format string, enum []string, minimum, maximum *int64, length i
 	if maximum != nil {
 		add("to %d", *maximum)
 	}
-	if length > 0 {
-		add("up to %d long", length)
+	if shortest > 0 {
+		add("at least %d long", shortest)
 	}
-	if pattern {
-		add("with a pattern")
+	if longest > 0 {
+		add("up to %d long", longest)
+	}
+	if pattern != "" {
+		add("like %s", pattern)
 	}
 	if requires != "" {
 		add("requires %s", requires)
@@ -191,4 +238,16 @@ func words(kind, format string, enum []string, minimum, maximum *int64, length i
 		add("optional")
 	}
 	return out
+}
+
+// TestFormatsKnown: every format that a table names is checked somehow.
+func TestFormatsKnown(t *testing.T) {
+	t.Parallel()
+	for _, ep := range endpoints {
+		for _, p := range ep.params {
+			if p.format != "" && formats[p.format] == nil && shapedFormats[p.format] == nil && p.format != "pve-priv-list" {
+				t.Errorf("%s %s: nothing checks the format %s of %s", ep.method, ep.path, p.format, p.name)
+			}
+		}
+	}
 }

@@ -3,6 +3,7 @@ package pvesim
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -30,6 +31,8 @@ type task struct {
 	Dump *dump  `json:",omitempty"`
 	Wipe *wipe  `json:",omitempty"`
 	Work *work  `json:",omitempty"`
+
+	Foreign *foreign `json:",omitempty"`
 }
 
 const unexpected = "unexpected status"
@@ -40,24 +43,29 @@ const keptTasks = 5000
 
 // newTask registers a worker and gives the call its UPID.
 func (s *Sim) newTask(c *call, node, kind, id string) *task {
+	t := &task{Node: node, Type: kind, ID: id, User: c.who.Name, Begin: c.at, Skew: s.skew(), Doom: c.doom}
+	s.register(t)
+	c.upid = t.UPID
+	return t
+}
+
+// register gives a task its number and, unless it has one, its name.
+func (s *Sim) register(t *task) {
 	s.st.Counter++
-	r := s.random("task", fmt.Sprint(s.st.Counter))
-	pid := s.st.PIDs[node] + 1 + int(r.Uint64()%24)
-	if pid >= 4<<20 {
-		pid = 300
+	t.Seq = s.st.Counter
+	if t.UPID == "" {
+		r := s.random("task", fmt.Sprint(t.Seq))
+		t.PID = s.st.PIDs[t.Node] + 1 + int(r.Uint64()%24)
+		if t.PID >= 4<<20 {
+			t.PID = 300
+		}
+		s.st.PIDs[t.Node] = t.PID
+		t.PStart = (t.Begin - s.st.Boots[t.Node]) / 10
+		t.UPID = fmt.Sprintf("UPID:%s:%08X:%08X:%08X:%s:%s:%s:", t.Node, t.PID, t.PStart, t.start(), t.Type, t.ID, t.User)
 	}
-	s.st.PIDs[node] = pid
-	t := &task{
-		Node: node, Type: kind, ID: id, User: c.who.Name, PID: pid,
-		PStart: (c.at - s.st.Boots[node]) / 10,
-		Begin:  c.at, Skew: s.skew(), Seq: s.st.Counter, Doom: c.doom,
-	}
-	t.UPID = fmt.Sprintf("UPID:%s:%08X:%08X:%08X:%s:%s:%s:", node, t.PID, t.PStart, t.start(), kind, id, t.User)
 	s.st.Tasks = append(s.st.Tasks, t)
 	s.tasks[t.UPID] = t
 	s.active = append(s.active, t)
-	c.upid = t.UPID
-	return t
 }
 
 func (t *task) log(format string, args ...any) {
@@ -85,6 +93,8 @@ func (s *Sim) taskDue(t *task) (int64, bool) {
 		return t.Wipe.At, true
 	case t.Work != nil:
 		return s.workDue(t)
+	case t.Foreign != nil && t.Foreign.End >= 0:
+		return t.Foreign.End, true
 	}
 	return 0, false
 }
@@ -97,6 +107,8 @@ func (s *Sim) advance(t *task, at int64) {
 		s.wipeStep(t, at)
 	case t.Work != nil:
 		s.workStep(t, at)
+	case t.Foreign != nil:
+		s.finish(t, at, t.Foreign.Exit)
 	}
 }
 
@@ -182,6 +194,21 @@ func (s *Sim) kill(t *task, at int64) {
 		s.killWork(t, at)
 	}
 	s.close(t, at, unexpected)
+}
+
+// read takes a task's name apart.
+func (t *task) read(upid string) bool {
+	if !parseUPID(upid) {
+		return false
+	}
+	parts := strings.Split(upid, ":")
+	var numbers [3]int64
+	for i := range numbers {
+		numbers[i], _ = strconv.ParseInt(parts[2+i], 16, 64) // digits only, as parseUPID saw
+	}
+	t.UPID, t.Node, t.Type, t.ID, t.User = upid, parts[1], parts[5], parts[6], parts[7]
+	t.PID, t.PStart, t.Begin = int(numbers[0]), numbers[1], numbers[2]*1000
+	return true
 }
 
 // parseUPID says whether a text has the shape of a UPID.

@@ -104,6 +104,9 @@ func (s *Sim) ownsTask(who identity, t *task) bool {
 	return t.User == who.Name || user == who.Name
 }
 
+// justEnded is how long a task counts as just ended, in milliseconds.
+const justEnded = 1000
+
 // getClusterTasks is GET /cluster/tasks: the 25 newest of each node, by start.
 func getClusterTasks(s *Sim, c *call) answer {
 	var shown []*task
@@ -134,7 +137,11 @@ func getClusterTasks(s *Sim, c *call) answer {
 			continue
 		}
 		if t.End != 0 {
-			out = append(out, endedEntry(t, false))
+			e := endedEntry(t, false)
+			if c.at-t.End < justEnded {
+				e["saved"] = 1 // not read back from the index yet (recorded in 08)
+			}
+			out = append(out, e)
 			continue
 		}
 		out = append(out, map[string]any{

@@ -17,6 +17,11 @@ var (
 	urlencoded = regexp.MustCompile(`^[-%a-zA-Z0-9_.!~*'()]*$`)
 	bootForm   = regexp.MustCompile(`^(?:(?:legacy=)?[acdn]{1,4}|order=(?:[a-z]+\d*(?:;[a-z]+\d*)*)?)$`)
 	startForm  = regexp.MustCompile(`^(?:order=)?\d+$|^(?:up|down)=\d+$`)
+	cpuSetForm = regexp.MustCompile(`^\s*\d+(?:-\d+)?(?:\s*,\s*\d+(?:-\d+)?)*\s*$`)
+	cpuForm    = regexp.MustCompile(`^[^\s,=]+(?:,[a-z-]+=[^,]+)*$|^[a-z-]+=[^,]+(?:,[a-z-]+=[^,]+)*$`)
+	partsForm  = regexp.MustCompile(`^[^\s,]+(?:,[a-zA-Z0-9_-]+=[^,]*)*$`)
+	ciForm     = regexp.MustCompile(`^(?:meta|network|user|vendor)=[^,]+(?:,(?:meta|network|user|vendor)=[^,]+)*$`)
+	pairForm   = regexp.MustCompile(`^[a-zA-Z][\w.-]*(?::[a-zA-Z][\w.-]*)?$`)
 	volumeLike = regexp.MustCompile(`(?i)^[a-z][a-z0-9\-_.]*[a-z0-9]:\S+$`)
 )
 
@@ -68,6 +73,23 @@ var vmFormats = map[string]func(string) string{
 		}
 		return ""
 	},
+	"pve-cpuset":        fits(cpuSetForm, "value does not look like a valid cpuset: %s"),
+	"pve-vm-cpu-conf":   fits(cpuForm, "unable to parse cpu options"),
+	"pve-qm-cicustom":   fits(ciForm, "unable to parse cicustom options"),
+	"pve-qm-bootdisk":   fits(diskKey, "invalid boot disk '%s'"),
+	"pve-qm-ide":        fits(partsForm, "unable to parse drive options"),
+	"pve-qm-hostpci":    fits(partsForm, "unable to parse PCI device options"),
+	"pve-qm-rng":        fits(partsForm, "unable to parse RNG options"),
+	"pve-qm-watchdog":   fits(partsForm, "unable to parse watchdog options"),
+	"pve-qemu-sev-fmt":  fits(partsForm, "unable to parse SEV options"),
+	"pve-qemu-tdx-fmt":  fits(partsForm, "unable to parse TDX options"),
+	"storage-pair-list": func(v string) string { return each(v, fits(pairForm, "invalid storage pair '%s'")) },
+	"CIDR": func(v string) string {
+		if _, err := netip.ParsePrefix(v); err != nil {
+			return "value does not look like a valid CIDR network"
+		}
+		return ""
+	},
 	"ipv4": func(v string) string {
 		if a, err := netip.ParseAddr(v); err != nil || !a.Is4() {
 			return "value does not look like a valid ipv4 address"
@@ -110,7 +132,7 @@ var vmFormats = map[string]func(string) string{
 func init() { maps.Copy(formats, vmFormats) }
 
 // shapedFormats are formats with a name whose parts the schema does not spell out.
-var shapedFormats = map[string]*shape{
+var shapedFormats = map[string]*composite{
 	"pve-qm-ipconfig": ipconfigShape,
 	"pve-qm-smbios1":  smbiosShape,
 }

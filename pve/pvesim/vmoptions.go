@@ -103,53 +103,53 @@ var netModels = []string{
 }
 
 var (
-	agentShape = &shape{first: "enabled", parts: []param{
+	agentShape = &composite{first: "enabled", parts: []param{
 		boolean("enabled").must(),
 		boolean("freeze-fs").onlyIn("9.2"), boolean("freeze-fs-on-backup").onlyIn("8.4"),
 		boolean("fstrim_cloned_disks"), text("type").of("virtio", "isa"),
 	}, alias: map[string]string{"freeze-fs-on-backup": "freeze-fs", "guest-fsfreeze": "freeze-fs"}}
 
-	audioShape = &shape{parts: []param{
+	audioShape = &composite{parts: []param{
 		text("device").of("ich9-intel-hda", "intel-hda", "AC97").must(), text("driver").of("spice", "none"),
 	}}
-	ivshmemShape = &shape{parts: []param{
+	ivshmemShape = &composite{parts: []param{
 		text("name").like(`[a-zA-Z0-9\-]+`), number("size").atLeast(1).must(),
 	}}
-	machineShape = &shape{first: "type", parts: []param{
+	machineShape = &composite{first: "type", parts: []param{
 		decimal("aw-bits").atLeast(32).atMost(64).onlyIn("9.2"), boolean("enable-s3"), boolean("enable-s4"),
 		text("type").upTo(40).like(pveTypes), text("viommu").of("intel", "virtio"),
 	}}
-	memoryShape = &shape{first: "current", parts: []param{number("current").atLeast(16).must()}}
+	memoryShape = &composite{first: "current", parts: []param{number("current").atLeast(16).must()}}
 
-	netShape = &shape{first: "model", keys: netModels, keyPart: "model", behindPart: "macaddr", parts: []param{
+	netShape = &composite{first: "model", keys: netModels, keyPart: "model", behindPart: "macaddr", parts: []param{
 		text("bridge").as("pve-bridge-id"), boolean("firewall"), boolean("host-tunnel").onlyIn("9.2"), boolean("link_down"),
 		text("macaddr").as("mac-addr"), text("model").of(netModels...).must(), number("mtu").atLeast(1).atMost(65520),
 		number("queues").atLeast(0).atMost(64), decimal("rate").atLeast(0), number("tag").atLeast(1).atMost(4094),
 		text("trunks").like(cpuSets),
 	}}
-	numaShape = &shape{parts: []param{
+	numaShape = &composite{parts: []param{
 		text("cpus").like(cpuSets).must(), text("hostnodes").like(cpuSets), decimal("memory"),
 		text("policy").of("preferred", "bind", "interleave"),
 	}}
-	spiceShape = &shape{parts: []param{
+	spiceShape = &composite{parts: []param{
 		boolean("foldersharing"), text("videostreaming").of("off", "all", "filter"),
 	}}
-	usbShape = &shape{first: "host", parts: []param{
+	usbShape = &composite{first: "host", parts: []param{
 		text("host").like(usbDevice), text("mapping").as("pve-configid"), boolean("usb3"),
 	}}
-	vgaShape = &shape{first: "type", parts: []param{
+	vgaShape = &composite{first: "type", parts: []param{
 		text("clipboard").of("vnc"), number("memory").atLeast(4).atMost(512),
 		text("type").of("cirrus", "qxl", "qxl2", "qxl3", "qxl4", "none", "serial0", "serial1", "serial2", "serial3", "std",
 			"virtio", "virtio-gl", "vmware"),
 	}}
-	virtiofsShape = &shape{first: "dirid", parts: []param{
+	virtiofsShape = &composite{first: "dirid", parts: []param{
 		text("cache").of("auto", "always", "metadata", "never"), boolean("direct-io"),
 		text("dirid").as("pve-configid").must(), boolean("expose-acl"), boolean("expose-xattr"),
 	}}
-	ipconfigShape = &shape{parts: []param{
+	ipconfigShape = &composite{parts: []param{
 		text("gw").as("ipv4"), text("gw6").as("ipv6"), text("ip").as("pve-ipv4-config"), text("ip6").as("pve-ipv6-config"),
 	}}
-	smbiosShape = &shape{parts: []param{
+	smbiosShape = &composite{parts: []param{
 		boolean("base64"), text("family"), text("manufacturer"), text("product"), text("serial"), text("sku"),
 		text("uuid").like(`[a-fA-F0-9]{8}(?:-[a-fA-F0-9]{4}){3}-[a-fA-F0-9]{12}`), text("version"),
 	}}
@@ -191,16 +191,16 @@ var (
 		text("product").like(`[A-Za-z0-9\-_\s]{0,16}`), text("vendor").like(`[A-Za-z0-9\-_\s]{0,8}`))
 	virtioShape = busShape(boolean("iothread"), boolean("ro"))
 
-	efidiskShape = &shape{first: "file", alias: fileAlias, parts: []param{
+	efidiskShape = &composite{first: "file", alias: fileAlias, parts: []param{
 		diskFilePart, diskFormatPart, diskSizePart, importFrom, text("efitype").of("2m", "4m"),
 		text("ms-cert").of("2011", "2023", "2023w", "2023k"), boolean("pre-enrolled-keys"),
 	}}
-	tpmShape = &shape{first: "file", alias: fileAlias, parts: []param{
+	tpmShape = &composite{first: "file", alias: fileAlias, parts: []param{
 		diskFilePart, diskSizePart, importFrom, text("format").of("raw", "qcow2", "vmdk").onlyIn("9.2"), text("version").of("v1.2", "v2.0"),
 	}}
-	unusedShape = &shape{first: "file", alias: fileAlias, parts: []param{text("file").as("pve-volume-id").must()}}
+	unusedShape = &composite{first: "file", alias: fileAlias, parts: []param{text("file").as("pve-volume-id").must()}}
 )
 
-func busShape(more ...param) *shape {
-	return &shape{first: "file", alias: diskAlias, parts: append(slices.Clone(diskParts), more...)}
+func busShape(more ...param) *composite {
+	return &composite{first: "file", alias: diskAlias, parts: append(slices.Clone(diskParts), more...)}
 }

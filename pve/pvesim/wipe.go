@@ -6,13 +6,17 @@ import (
 	"time"
 )
 
-// wipe is the part of a task that deletes a volume.
+// wipe is the part of a task that deletes a volume, or those that a retention
+// doesn't cover.
 type wipe struct {
 	Storage string
 	Volid   string
 	Path    string
 	At      int64  // when it is done
 	Failure string // decided already
+
+	Prune   bool
+	Victims []string // volids, the oldest first
 }
 
 // Deletions on a shared storage take one cluster-wide lock: 10 s to get it
@@ -90,6 +94,14 @@ func (s *Sim) wipeStep(t *task, at int64) {
 		return
 	}
 	sh := s.shelfOf(s.keyOf(w.Storage, t.Node))
+	if w.Prune {
+		for _, volid := range w.Victims {
+			t.log("removing backup '%s'", volid)
+			sh.remove(volid)
+		}
+		s.finish(t, at, "OK")
+		return
+	}
 	if a := sh.find(w.Volid); a != nil && a.Protected {
 		_, name, _ := strings.Cut(w.Volid, ":")
 		s.finish(t, at, fmt.Sprintf("cannot remove protected volume '%s' on '%s'", name, w.Storage))

@@ -19,6 +19,13 @@ type World struct {
 	Tokens     []Token
 	ACL        []ACL
 	BackupJobs []BackupJob
+	Mounts     []Mount // file systems of every node, for storages that are defined later
+}
+
+// Mount is a file system at a path, "/" being the nodes' own disk.
+type Mount struct {
+	Path        string
+	Total, Used int64 // bytes
 }
 
 // Node is one host.
@@ -80,6 +87,10 @@ type Guest struct {
 	Deaf        bool // it ignores the power button, as a Blank one does
 	Lock        string
 	Snapshots   []string // names; a backup's log mentions that there are some
+
+	// Stump is what a failed restore leaves in a machine's place: no disk, no
+	// card, no identity, no lock; the memory alone, and with Memory 0 nothing.
+	Stump bool
 }
 
 // Disk is one disk of a machine.
@@ -147,9 +158,11 @@ const (
 	Headless  Damage = "headless"  // no archive at all: nothing is touched
 )
 
-// User is somebody who may have rights. root@pam needs no entry.
+// User is somebody who may have rights. root@pam needs no entry, unless he is
+// to log in.
 type User struct {
 	ID       string // name@realm
+	Password string // "" cannot log in
 	Disabled bool
 	Expire   int64 // unix seconds; 0 is never
 }
@@ -202,6 +215,7 @@ func (w World) clone() World {
 	w.Tokens = slices.Clone(w.Tokens)
 	w.ACL = slices.Clone(w.ACL)
 	w.BackupJobs = slices.Clone(w.BackupJobs)
+	w.Mounts = slices.Clone(w.Mounts)
 	roles := make(map[string][]string, len(w.Roles))
 	for name, privs := range w.Roles {
 		roles[name] = slices.Clone(privs)

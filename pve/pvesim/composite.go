@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// shape is what a property string is made of, such as a network card's
+// composite is what a property string is made of, such as a network card's
 // "virtio=BC:24:11:00:00:01,bridge=vmbr0".
-type shape struct {
+type composite struct {
 	first string            // the part that a value without a name belongs to
 	parts []param           //
 	alias map[string]string // other names of parts
@@ -42,7 +42,7 @@ func pairs(v, first string) []pair {
 
 // parse reads a property string under an option's name. The message begins as
 // the real one's does, without "invalid format - ".
-func (sh *shape) parse(v, option string, rel release) (map[string]string, string) {
+func (sh *composite) parse(v, option string, rel release) (map[string]string, string) {
 	out := map[string]string{}
 	for _, p := range pairs(v, sh.first) {
 		name := p.name
@@ -88,7 +88,7 @@ func (sh *shape) parse(v, option string, rel release) (map[string]string, string
 	return out, ""
 }
 
-func (sh *shape) part(name string, rel release) (param, bool) {
+func (sh *composite) part(name string, rel release) (param, bool) {
 	for _, p := range sh.parts {
 		if p.name == name && (p.only == "" || p.only == rel.name) {
 			return p, true
@@ -98,7 +98,7 @@ func (sh *shape) part(name string, rel release) (param, bool) {
 }
 
 // knows says whether an alias exists in a release: those of 9 have no parts in 8.
-func (sh *shape) knows(alias string, rel release) bool {
+func (sh *composite) knows(alias string, rel release) bool {
 	_, known := sh.part(sh.alias[alias], rel)
 	return known
 }
