@@ -18,11 +18,8 @@ func (g *guest) agentEnabled() bool {
 
 // agentRuns: something in the machine answers.
 func (g *guest) agentRuns(at int64) bool {
-	return g.agentEnabled() && g.Running && !g.Prelaunch && !g.Paused && !g.AgentSilent && !g.Blank && at-g.booted() >= agentTakes
+	return g.agentEnabled() && g.Running && !g.Prelaunch && !g.Paused && !g.AgentSilent && !g.Blank && at-g.Boot >= agentTakes
 }
-
-// booted is since when a machine's system runs, in unix milliseconds.
-func (g *guest) booted() int64 { return max(g.Up, g.Reset) }
 
 // withAgent is a call to the agent of a machine.
 func withAgent(do func(*Sim, *call, *guest) any) func(*Sim, *call) answer {

@@ -166,7 +166,7 @@ func (s *Sim) heldUp(vmid int, wait int64) answer {
 }
 
 // Speeds of making images: a qcow2's map is written beforehand.
-const mapSpeed = 500_000 // bytes per millisecond
+const mapSpeed = 490_000 // bytes per millisecond
 
 // formatTime is how long the new disks of a change take to be made, and why
 // they cannot: a qcow2 image's map is an 8192nd of its size, and huge ones

@@ -90,7 +90,7 @@ func (s *Sim) guestResource(g *guest, at int64) map[string]any {
 		return e
 	}
 	was := g.was(told)
-	then := guest{Guest: g.Guest, Up: was.Up, Prelaunch: was.Status == "prelaunch"}
+	then := guest{Guest: g.Guest, Up: was.Up, Boot: was.Up, Prelaunch: was.Status == "prelaunch"}
 	then.Running = was.Status != "stopped"
 	var u usage
 	if then.Running {

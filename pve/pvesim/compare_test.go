@@ -455,6 +455,13 @@ var normalizers = []struct {
 	{regexp.MustCompile(`in (<?\d+) seconds( \([^)]*\))?`), "in <n> seconds"},
 	{regexp.MustCompile(`archive file size: [\d.]+`), "archive file size: <n>"},
 	{regexp.MustCompile(`tmp\.\d+`), "tmp.<n>"},
+	{regexp.MustCompile(`vzdumptmp\d+`), "vzdumptmp<n>"},
+	{regexp.MustCompile(`^CTIME: \w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}$`), "CTIME: <time>"},
+	{regexp.MustCompile(`^(progress \d+% \(read \d+ bytes, duration) \d+ sec\)$`), "$1 <n> sec)"},
+	{regexp.MustCompile(`, sparse bytes \d+ \([\d.]+%\)$`), ", sparse bytes <n>"},
+	{regexp.MustCompile(`^space reduction due to 4K zero blocks [\d.]+%$`), "space reduction <n>"},
+	{regexp.MustCompile(`^[\d.]+ (?:B|KiB|MiB) in \d+s$`), "<memory> in <n>s"},
+	{regexp.MustCompile(`(saving the VM state in) \d+s, saved [\d.]+ MiB$`), "$1 <n>s, saved <memory>"},
 	{regexp.MustCompile(` at /usr/share/perl5/\S+ line \d+\.`), ""},
 }
 

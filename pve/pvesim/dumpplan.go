@@ -30,7 +30,6 @@ func (s *Sim) plan(t *task, g *guest, at int64) *turn {
 		holes += float64(disk.Size) / float64(gib)
 	}
 	tu.Diskless = tu.Total == 0
-	s.touch(g)
 	tu.Archive = Archive{
 		Node: tu.Shelf.Node, Storage: o.Storage, VMID: g.VMID, Time: fromMS((at + t.Skew) / 1000 * 1000),
 		Format: formatOf(o.Compress), Protected: o.Protected, Config: g.archived(),

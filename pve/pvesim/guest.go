@@ -16,7 +16,7 @@ type guest struct {
 	Guest
 	PID       int    // of its QEMU
 	Up        int64  // unix milliseconds since when it runs
-	Reset     int64  // unix milliseconds of its last reset
+	Boot      int64  // unix milliseconds since when its system runs
 	Prelaunch bool   // its QEMU was started for a backup alone
 	Leftover  int64  // until when QEMU goes on with the backup of a dead worker
 	Made      int64  // unix milliseconds of its creation
@@ -69,7 +69,7 @@ func (s *Sim) addGuest(in Guest, at int64) error {
 	}
 	s.adopt(g)
 	if g.Running {
-		g.PID, g.Up = 2000+int(r.Uint64()%15000), at
+		g.PID, g.Up, g.Boot = 2000+int(r.Uint64()%15000), at, at
 	}
 	s.place(g)
 	g.lived(at)
@@ -122,12 +122,21 @@ func (g *guest) qmp() string {
 func (s *Sim) setRunning(g *guest, at int64, on bool) {
 	if on && !g.Running {
 		r := s.random("start", fmt.Sprint(g.VMID, at))
-		g.PID, g.Up = 2000+int(r.Uint64()%60000), at
+		g.PID, g.Up, g.Boot = 2000+int(r.Uint64()%60000), at, at
 	}
 	if !on {
 		g.PID, g.Up, g.Paused, g.Prelaunch = 0, 0, false, false
 	}
 	g.Running = on
+	g.lived(at)
+}
+
+// wake has a machine's system boot whose QEMU was there for a backup alone.
+func (g *guest) wake(at int64) {
+	if g.Prelaunch && g.Running {
+		g.Boot = at
+	}
+	g.Prelaunch = false
 	g.lived(at)
 }
 

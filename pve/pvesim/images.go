@@ -33,7 +33,8 @@ func (s *Sim) write(g *guest, d *Disk, n, grows int64) {
 	s.images = nil
 }
 
-// touch is what a running system writes by itself between two looks at it.
+// touch is what a system writes by itself when it boots. What it writes later
+// is told with WriteDisk.
 func (s *Sim) touch(g *guest) {
 	if g.deaf() || !g.Running || g.Prelaunch || g.Paused {
 		return

@@ -95,8 +95,7 @@ func (s *Sim) Unlock(vmid int) error { return s.SetLock(vmid, "") }
 func (s *Sim) SetGuestRunning(vmid int, running bool) error {
 	return s.withGuest(vmid, func(g *guest, at int64) error {
 		if running && g.Prelaunch {
-			g.Prelaunch = false
-			g.lived(at)
+			g.wake(at)
 			return nil
 		}
 		s.setRunning(g, at, running)

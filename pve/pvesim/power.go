@@ -9,10 +9,11 @@ import (
 
 // How long things of a machine take, in milliseconds.
 const (
-	startTakes = 600
+	startTakes = 400
 	stopTakes  = 150
+	readsAfter = 3_000 // until a system that boots has read its disk
 	bootTakes  = 5_000 // until a system hears the power button
-	offTakes   = 100   // from the button to the end of its QEMU
+	offTakes   = 900   // from the button to the end of its QEMU
 	termTakes  = 1_000 // from the last warning to SIGTERM
 	againAfter = 300   // from the end of a reboot's task to the start of the next
 )
@@ -269,8 +270,8 @@ func endStart(s *Sim, t *task, at int64) string {
 	}
 	if g.Running {
 		// Started for a backup only: it goes on running.
-		g.Prelaunch, g.Paused = false, false
-		g.lived(at)
+		g.Paused = false
+		g.wake(at)
 		return "OK"
 	}
 	s.powerOn(g, at)
@@ -285,6 +286,7 @@ func (s *Sim) wakeUp(t *task, g *guest) {
 	if state := g.Config["vmstate"]; state != "" {
 		s.free(g, state)
 		t.log("Resumed VM, removing state")
+		g.Boot -= bootTakes // its system was up
 	}
 	g.Lock = ""
 	for _, key := range []string{"vmstate", "runningmachine", "runningcpu", "running-nets-host-mtu"} {
@@ -300,11 +302,11 @@ func (s *Sim) powerOn(g *guest, at int64) {
 	s.touch(g)
 }
 
-// powerOff ends a machine's QEMU.
-func (s *Sim) powerOff(g *guest, at int64) {
-	s.touch(g)
+// powerOff ends a machine's QEMU, which has ended some milliseconds before
+// its task sees that: it looks once a second.
+func (s *Sim) powerOff(g *guest, at, before int64) {
 	s.setRunning(g, at, false)
-	s.quit(g, at)
+	s.quit(g, at-before)
 }
 
 func beginStop(s *Sim, t *task, _ int64) (int64, string) {
@@ -317,15 +319,40 @@ func beginStop(s *Sim, t *task, _ int64) (int64, string) {
 			return 0, msg
 		}
 	}
-	return stopTakes, ""
+	if seconds := timeout(t.Work); g.Quits >= time.Duration(seconds)*time.Second {
+		t.Work.Done = 1
+		return seconds * 1000, ""
+	}
+	return max(g.Quits.Milliseconds(), stopTakes), ""
+}
+
+// timeout is how many seconds a machine is given to end.
+func timeout(w *work) int64 {
+	seconds, err := strconv.ParseInt(w.Opt["timeout"], 10, 64)
+	if err != nil {
+		return 60
+	}
+	return seconds
 }
 
 func endStop(s *Sim, t *task, at int64) string {
-	if g, missing := s.machine(t); missing == "" && g.Running {
-		s.powerOff(g, at)
-		s.applyPending(g, at, false)
+	g, missing := s.machine(t)
+	if missing != "" || !g.Running {
+		return "OK"
 	}
+	if t.Work.Done == 1 && t.Work.Stage == 0 {
+		return t.terminate(at)
+	}
+	s.powerOff(g, at, 0)
+	s.applyPending(g, at, false)
 	return "OK"
+}
+
+// terminate has QEMU ended by a signal, when it has not ended by itself.
+func (t *task) terminate(at int64) string {
+	t.log("VM still running - terminating now with SIGTERM")
+	t.Work.Until = at + termTakes
+	return ""
 }
 
 // beginShutdown presses the power button. A system that is up switches off;
@@ -348,16 +375,12 @@ func beginShutdown(s *Sim, t *task, at int64) (int64, string) {
 		t.Work.Done = 1
 		return offTakes, ""
 	}
-	seconds, err := strconv.ParseInt(t.Work.Opt["timeout"], 10, 64)
-	if err != nil {
-		seconds = 60
-	}
-	return seconds * 1000, ""
+	return timeout(t.Work) * 1000, ""
 }
 
 // hears: a system is up that acts on the power button.
 func (g *guest) hears(at int64) bool {
-	return !g.deaf() && !g.Paused && !g.Prelaunch && at-g.booted() >= bootTakes
+	return !g.deaf() && !g.Paused && !g.Prelaunch && at-g.Boot >= bootTakes
 }
 
 func endShutdown(s *Sim, t *task, at int64) string {
@@ -367,13 +390,11 @@ func endShutdown(s *Sim, t *task, at int64) string {
 	case missing != "" || !g.Running:
 		return "OK"
 	case w.Done == 1 || w.Stage == 1:
-		s.powerOff(g, at)
+		s.powerOff(g, at, offTakes)
 		s.applyPending(g, at, false)
 		return "OK"
 	case w.Opt["forceStop"] == "1":
-		t.log("VM still running - terminating now with SIGTERM")
-		w.Until = at + termTakes
-		return ""
+		return t.terminate(at)
 	}
 	return noShutdown
 }
@@ -388,7 +409,6 @@ func endReboot(s *Sim, t *task, at int64) string {
 	case t.Work.Done == 0:
 		return noShutdown
 	}
-	s.touch(g)
 	s.setRunning(g, at, false)
 	s.applyPending(g, at, false)
 	s.st.Again = append(s.st.Again, again{Node: t.Node, User: root, VMID: g.VMID, At: at + againAfter})
@@ -418,7 +438,7 @@ func beginReset(s *Sim, t *task, at int64) (int64, string) {
 	}
 	if g.Running {
 		s.touch(g)
-		g.Reset = at // its system boots again
+		g.Boot = at // its system boots again
 	}
 	return stopTakes, ""
 }
@@ -438,7 +458,6 @@ func beginPause(s *Sim, t *task, _ int64) (int64, string) {
 
 func endPause(s *Sim, t *task, at int64) string {
 	if g, missing := s.machine(t); missing == "" && g.Running {
-		s.touch(g)
 		g.Paused = true
 		g.lived(at)
 	}
@@ -493,7 +512,7 @@ func endHibernate(s *Sim, t *task, at int64) string {
 	}
 	t.log("State saved, quitting")
 	g.Lock = "suspended"
-	s.powerOff(g, at)
+	s.powerOff(g, at, 0)
 	return "OK"
 }
 

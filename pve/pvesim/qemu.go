@@ -145,18 +145,25 @@ type usage struct {
 }
 
 func (g *guest) usage(at int64) usage {
+	u := usage{at: at, mem: g.memory() / 32}
 	switch {
-	case !g.Running || g.Prelaunch || at-g.Up < 10_000:
-		return usage{at: at, mem: g.memory() / 32}
+	case !g.Running || g.Prelaunch || at-g.Boot < readsAfter:
+		return u
+	case at-g.Boot < bootTakes:
+		u.diskread = 512
+		return u
 	case g.Blank:
-		return usage{at: at, mem: g.memory() / 32, diskread: 2048}
+		u.diskread = 2048
+		return u
 	}
 	seconds := max(at-g.Up, 0) / 1000
 	wave := (seconds/10 + int64(g.VMID)*7) % 20
-	return usage{
-		at: at, alive: true, cpu: 0.005 + float64(wave)*0.004, mem: g.memory() * (40 + wave) / 100,
-		netin: seconds * 220, netout: seconds * 180, diskread: 8704 + seconds*512, diskwrite: 4096 + seconds*1024,
+	u.alive, u.cpu, u.mem = true, 0.005+float64(wave)*0.004, g.memory()*(40+wave)/100
+	u.netin, u.netout = seconds*220, seconds*180
+	if g.Boot >= g.Up { // its QEMU saw it boot
+		u.diskread, u.diskwrite = 8704+seconds*512, 4096+seconds*1024
 	}
+	return u
 }
 
 // getGuestConfig is the configuration, with the lock among its keys: as it will

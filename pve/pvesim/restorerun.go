@@ -136,7 +136,7 @@ func (s *Sim) settleRestore(t *task, g *guest, at int64) {
 	w, r := t.Work, t.Work.Restore
 	t.log("total bytes read %d, sparse bytes %d (%s%%)", r.Total, r.Total-r.Data, threeDigits(r.Total-r.Data, r.Total))
 	if r.Data > 0 {
-		t.log("space reduction due to 4K zero blocks 0%%")
+		t.log("space reduction due to 4K zero blocks 0%s", "%")
 	}
 	t.log("rescan volumes...")
 	g.Blank, g.Deaf = r.Blank, r.Deaf

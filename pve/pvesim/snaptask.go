@@ -33,14 +33,14 @@ func (s *Sim) canSnapshot(d *Disk) bool {
 	return st.Type == "zfspool" || st.Type == "lvmthin" || st.Type == "rbd"
 }
 
-// beginSnapshot prepares: the lock, the entry, and where the memory is to be
-// saved, which lets the lock file go meanwhile.
+// beginSnapshot looks whether there can be one.
 func beginSnapshot(s *Sim, t *task, at int64) (int64, string) {
 	g, missing := s.machine(t)
 	if missing != "" {
 		return 0, missing
 	}
 	w := t.Work
+	w.Main, w.Done = 1, at
 	name := w.Opt["snapname"]
 	if g.get("template") == "1" {
 		return 0, "you can't take a snapshot if it's a template"
@@ -59,12 +59,23 @@ func beginSnapshot(s *Sim, t *task, at int64) (int64, string) {
 			return 0, msg
 		}
 	}
-	sn := &snapshot{Name: name, Parent: g.Config["parent"], Description: w.Opt["description"], Time: (at + t.Skew) / 1000, State: "prepare"}
+	return prepareTakes, ""
+}
+
+// prepareTakes is until a snapshot's lock is seen, in milliseconds.
+const prepareTakes = 70
+
+// prepare sets the lock, the entry, and where the memory is to be saved, which
+// lets the lock file go meanwhile.
+func (s *Sim) prepare(t *task, g *guest, at int64) string {
+	w := t.Work
+	name := w.Opt["snapname"]
+	sn := &snapshot{Name: name, Parent: g.Config["parent"], Description: w.Opt["description"], Time: (w.Done + t.Skew) / 1000, State: "prepare"}
 	ram := w.Opt["vmstate"] == "1" && g.Running
 	storage := s.stateStorage(g, "")
 	if ram {
 		if msg := s.activateError(s.storage(storage), g.Node); msg != "" {
-			return 0, msg
+			return msg
 		}
 		sn.VMState = s.saveMemory(t, g, name, storage)
 	}
@@ -73,39 +84,42 @@ func beginSnapshot(s *Sim, t *task, at int64) (int64, string) {
 	g.named()
 	takes := 100 + 40*int64(len(g.sorted()))
 	if !ram {
-		return takes, ""
+		w.Until = at + takes
+		return ""
 	}
 	saved := g.volume(sn.VMState).Used
 	t.log("saving VM state and RAM using storage '%s'", storage)
 	speed := int64(float64(dataSpeed) * s.speed)
-	takes += 600 + saved/speed
-	for passed := int64(0); passed < takes; passed += 1000 {
-		w.Steps = append(w.Steps, step{At: at + 60 + passed, Lines: []string{
+	saving := saved / speed
+	for passed := int64(0); passed <= saving; passed += 1000 {
+		w.Steps = append(w.Steps, step{At: at + 20 + passed, Lines: []string{
 			fmt.Sprintf("%s in %s", size(min(saved/64+passed*speed, saved), 2), duration(passed/1000)),
 		}})
 	}
+	takes += saving + 900
 	w.Steps = append(w.Steps, step{At: at + takes, Lines: []string{
-		fmt.Sprintf("completed saving the VM state in %s, saved %s", duration(takes/1000), size(saved, 2)),
+		fmt.Sprintf("completed saving the VM state in %s, saved %s", duration(saving/1000), size(saved, 2)),
 	}})
 	w.Open = true
-	return takes, ""
+	w.Until = at + takes
+	return ""
 }
 
 // endSnapshot is the snapshot itself.
-func endSnapshot(s *Sim, t *task, _ int64) string {
+func endSnapshot(s *Sim, t *task, at int64) string {
 	g, missing := s.machine(t)
 	if missing != "" {
 		return missing
+	}
+	if t.Work.Stage == 0 {
+		return s.prepare(t, g, at)
 	}
 	sn := g.snapshot(t.Work.Opt["snapname"])
 	if sn == nil {
 		return fmt.Sprintf("snapshot '%s' does not exist", t.Work.Opt["snapname"])
 	}
-	if g.Running {
-		if sn.VMState == "" {
-			s.freezeLine(t, g)
-		}
-		s.touch(g)
+	if g.Running && sn.VMState == "" {
+		s.freezeLine(t, g)
 	}
 	for _, d := range g.sorted() {
 		volid := d.volid(g.VMID)
@@ -174,7 +188,7 @@ func baseName(path string) string {
 // leaves the lock and its entry in state prepare.
 func cutSnapshot(s *Sim, t *task, _ int64, c cut) string {
 	g, missing := s.machine(t)
-	if missing != "" || c.killed {
+	if missing != "" || c.killed || t.Work.Stage == 0 {
 		return c.why
 	}
 	t.log("snapshot create failed: starting cleanup")
@@ -324,10 +338,12 @@ func beginRollback(s *Sim, t *task, at int64) (int64, string) {
 		}
 	}
 	g.Lock = "rollback"
+	takes := 160 + 40*int64(len(sn.Held))
 	if g.Running {
-		s.powerOff(g, at)
+		s.powerOff(g, at, 0)
+		takes += g.Quits.Milliseconds()
 	}
-	return 160 + 40*int64(len(sn.Held)), ""
+	return takes, ""
 }
 
 // newestOnly: a storage that goes back to the newest snapshot and no other.
@@ -349,6 +365,7 @@ func endRollback(s *Sim, t *task, at int64) string {
 	}
 	if w.Stage == 1 {
 		s.setRunning(g, at, true)
+		g.Boot -= bootTakes // its system was up
 		g.Lock = ""
 		return "OK"
 	}

@@ -81,10 +81,11 @@ type Guest struct {
 	Disks  []Disk
 
 	Running     bool
-	Paused      bool // running, but QEMU says paused
-	AgentSilent bool // the agent is configured but does not answer
-	Blank       bool // nothing runs in it that would tell QEMU of its memory
-	Deaf        bool // it ignores the power button, as a Blank one does
+	Paused      bool          // running, but QEMU says paused
+	AgentSilent bool          // the agent is configured but does not answer
+	Blank       bool          // nothing runs in it that would tell QEMU of its memory
+	Deaf        bool          // it ignores the power button, as a Blank one does
+	Quits       time.Duration // how long its QEMU takes to end when it is stopped
 	Lock        string
 	Snapshots   []string // names; a backup's log mentions that there are some
 
