@@ -12,8 +12,11 @@ import (
 func (s *Site) showAccount(c echo.Context) error { return show(c, s.accountPage(c)) }
 
 func (s *Site) accountPage(c echo.Context) templates.AccountPage {
-	return templates.AccountPage{Frame: s.frame(c, "Account", templates.AreaAccount), Zone: login(c).Zone, Zones: portal.Zones(), Sessions: -1}
+	l := login(c)
+	return templates.AccountPage{Frame: s.frame(c, "Account", templates.AreaAccount), Zone: l.Zone, Zones: portal.Zones(), Language: l.Language, Sessions: -1}
 }
+
+var backToAccount = templates.WayOut{Label: "Back to the account", Href: "/account"}
 
 // changePassword gives the login a new password and ends its sessions everywhere else.
 func (s *Site) changePassword(c echo.Context) error {
@@ -27,7 +30,7 @@ func (s *Site) changePassword(c echo.Context) error {
 	if err != nil {
 		return web.Again(err, func(refusal *portal.Error) (web.Component, error) {
 			v := s.accountPage(c)
-			v.Errors, v.Refusal = wrong, refused(refusal, nil)
+			v.Errors, v.Refusal = wrong, refused(refusal, nil, backToAccount)
 			return v.View(), nil
 		})
 	}
@@ -59,7 +62,7 @@ func (s *Site) newPassword(c echo.Context, l portal.Login, form web.Form) (hash 
 	}
 	hash, err = web.HashPassword(form["new"])
 	if refusal, ok := asRefusal(err); ok {
-		wrong.New = refusal.Sentence.String()
+		wrong.New = refusal.Sentence
 	}
 	return hash, wrong, err
 }
@@ -74,11 +77,34 @@ func (s *Site) changeZone(c echo.Context) error {
 	if err != nil {
 		return web.Again(err, func(refusal *portal.Error) (web.Component, error) {
 			v := s.accountPage(c)
-			v.ZoneWrong, v.Refusal = refusal.Sentence.String(), refused(refusal, nil)
+			v.ZoneWrong, v.Refusal = refusal.Sentence, refused(refusal, nil, backToAccount)
+			if form.Has("zone") {
+				v.Zone = form["zone"]
+			}
 			return v.View(), nil
 		})
 	}
-	return s.done(c, "Saved. Times are shown in "+form["zone"]+"; schedules keep their own zone.", "/account")
+	return s.done(c, portal.Say("Saved. Times are shown in %s; schedules keep their own zone.", form["zone"]), "/account")
+}
+
+// changeLanguage sets the language in which a login reads.
+func (s *Site) changeLanguage(c echo.Context) error {
+	l := login(c)
+	form, err := web.ReadForm(c, "language")
+	if err == nil && !form.Has("language") {
+		err = portal.Invalid("language", "Choose a language.")
+	}
+	if err == nil {
+		err = s.db.SetLanguage(c.Request().Context(), l.Actor(), l, form["language"])
+	}
+	if err != nil {
+		return web.Again(err, func(refusal *portal.Error) (web.Component, error) {
+			v := s.accountPage(c)
+			v.LanguageWrong, v.Refusal = refusal.Sentence, refused(refusal, nil, backToAccount)
+			return v.View(), nil
+		})
+	}
+	return s.done(c, "Saved. From now on the portal speaks English with you.", "/account")
 }
 
 // signOutEverywhere ends all sessions of a login, this one included.

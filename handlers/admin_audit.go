@@ -1,10 +1,9 @@
 package handlers
 
 import (
-	"fmt"
-
 	"github.com/labstack/echo/v4"
 
+	"stowage/portal"
 	"stowage/store"
 	"stowage/templates"
 )
@@ -27,17 +26,14 @@ func (s *Site) listAudit(c echo.Context) error {
 	}
 	options := []templates.Option{{Value: "", Text: "Everything"}}
 	for _, action := range []string{"backup", "backup_delete", "backup_protect", "schedule", "operation", "login", "client", "service", "server", "product", "setting", "storage", "pve", "recovery"} {
-		options = append(options, templates.Option{Value: action, Text: action})
+		options = append(options, templates.Option{Value: action, Text: portal.Verbatim(action)})
 	}
 	if s.o.Faults != nil {
 		options = append(options, templates.Option{Value: "demo", Text: "demo"})
 	}
 	v := templates.AdminAuditPage{
-		Frame: s.frame(c, "Audit log", templates.AreaAdminAudit), Query: f.Query, Paging: keyed(c, turn, len(lines), "entry"),
+		Frame: s.frame(c, "Audit log", templates.AreaAdminAudit), Query: f.Query, Paging: keyed(c, turn, portal.Count(len(lines), "1 entry on this page", "%d entries on this page")),
 		Filters: []templates.Filter{{Name: "action", Label: "What", Value: f.Action, Options: options}}, Chain: chain(checked, broken),
-	}
-	if n := len(lines); n != 1 {
-		v.Paging.Text = fmt.Sprintf("%d entries on this page", n)
 	}
 	d := desk{now: s.db.Now(), loc: zone(login(c))}
 	for _, line := range lines {
@@ -48,16 +44,16 @@ func (s *Site) listAudit(c echo.Context) error {
 
 func chain(checked int, broken int64) templates.Badge {
 	if broken != 0 {
-		return templates.Badge{Text: fmt.Sprintf("The chain breaks at entry %d", broken), Tone: templates.ToneBad, Title: "An entry was changed or removed after it was written."}
+		return templates.Badge{Text: portal.Say("The chain breaks at entry %d", broken), Tone: templates.ToneBad, Title: "An entry was changed or removed after it was written."}
 	}
-	return templates.Badge{Text: "Chain whole", Tone: templates.ToneGood, Title: fmt.Sprintf("Checked: the newest %d entries. stowage doctor checks all.", checked)}
+	return templates.Badge{Text: "Chain whole", Tone: templates.ToneGood, Title: portal.Say("Checked: the newest %d entries. stowage doctor checks all.", checked)}
 }
 
 func (d desk) auditRow(line store.AuditLine) templates.AuditRow {
 	r := templates.AuditRow{
 		When: d.at(line.At), Who: line.Who, What: line.Action, Subject: line.Entity + " " + line.EntityUID, From: line.Address, Before: line.Before, After: line.After,
 	}
-	r.When.Text = line.At.In(d.loc).Format("2 Jan 15:04:05")
+	r.When.Layout = "2 Jan 15:04:05"
 	if r.Who == "" {
 		r.Who = line.Actor
 	}

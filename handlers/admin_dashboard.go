@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -52,16 +51,19 @@ func figures(n store.Needs) []templates.Figure {
 		return sum
 	}
 	good, bad := count(portal.SlotDone, portal.SlotLate), count(portal.SlotFailed, portal.SlotMissed)
-	night := templates.Figure{Name: "Scheduled backups in 24 h", Value: strconv.Itoa(good), Hint: fmt.Sprintf("%d failed or missed, %d skipped", bad, count(portal.SlotSkipped)), Tone: templates.ToneGood}
+	night := templates.Figure{Name: "Scheduled backups in 24 h", Value: amount(good), Hint: portal.Say("%d failed or missed, %d skipped", bad, count(portal.SlotSkipped)), Tone: templates.ToneGood}
 	if bad > 0 {
 		night.Tone = templates.ToneBad
 	}
 	return []templates.Figure{
 		night,
-		{Name: "Running now", Value: strconv.Itoa(n.Running), Hint: strconv.Itoa(n.Queued) + " waiting", Href: "/admin/operations?state=open"},
-		{Name: "Services", Value: strconv.Itoa(n.Services), Href: "/admin/services"},
+		{Name: "Running now", Value: amount(n.Running), Hint: portal.Say("%d waiting", n.Queued), Href: "/admin/operations?state=open"},
+		{Name: "Services", Value: amount(n.Services), Href: "/admin/services"},
 	}
 }
+
+// amount is a figure as it stands alone.
+func amount(n int) portal.Text { return portal.Say("%d", n) }
 
 // desk words things for staff, in their own zone.
 type desk struct {
@@ -77,25 +79,25 @@ func (d desk) needs(n store.Needs, warn int) []templates.Need {
 		d.held(n.Held),
 		d.servers(n.Servers),
 		{Title: "Nodes offline", Why: "Backups of their machines wait.", Tone: templates.ToneBad, Count: n.Nodes.Count, Items: each(n.Nodes.First, func(v store.NodeLook) templates.NeedItem {
-			return templates.NeedItem{Title: v.Server + ", node " + v.Name, When: d.at(v.DownSince), Href: "/admin/servers/" + v.ServerUID}
+			return templates.NeedItem{Title: portal.Say("%s, node %s", v.Server, v.Name), When: d.at(v.DownSince), Href: "/admin/servers/" + v.ServerUID}
 		})},
 		{Title: "Machines gone or replaced", Why: "Nothing is sent to the host for them until somebody has looked.", Tone: templates.ToneBad, Count: n.Machines.Count, Items: d.services(n.Machines.First), More: "/admin/services?state=machine_gone"},
 		d.failed(n.Failed),
 		{Title: "Storages that lost many archives at once", Why: "Nothing on them is believed missing, and nothing is removed for room, until somebody confirms it.", Tone: templates.ToneBad, Count: n.Doubted.Count, Items: each(n.Doubted.First, func(v store.StorageLook) templates.NeedItem {
-			return templates.NeedItem{Title: storageName(v), Detail: v.Doubt, When: d.at(v.DoubtSince), Href: "/admin/servers/" + v.ServerUID}
+			return templates.NeedItem{Title: storageName(v), Detail: portal.Verbatim(v.Doubt), When: d.at(v.DoubtSince), Href: "/admin/servers/" + v.ServerUID}
 		})},
 		{Title: "Brakes", Why: "There were many more automatic removals than usual, so they stopped.", Tone: templates.ToneBad, Count: n.Braked.Count, Items: each(n.Braked.First, func(v store.StorageLook) templates.NeedItem {
 			return templates.NeedItem{Title: storageName(v), When: d.at(v.BrakeSince), Href: "/admin/servers/" + v.ServerUID}
 		})},
-		{Title: "Storages getting full", Why: "Fuller than " + strconv.Itoa(warn) + " %: backups will soon be refused.", Tone: templates.ToneWarn, Count: n.Full.Count, Items: each(n.Full.First, func(v store.StorageLook) templates.NeedItem {
-			return templates.NeedItem{Title: storageName(v), Detail: templates.OfBytes(v.Used, v.Total) + " used", When: d.at(v.SeenAt), Href: "/admin/servers/" + v.ServerUID}
+		{Title: "Storages getting full", Why: portal.Say("Fuller than %d %%: backups will soon be refused.", warn), Tone: templates.ToneWarn, Count: n.Full.Count, Items: each(n.Full.First, func(v store.StorageLook) templates.NeedItem {
+			return templates.NeedItem{Title: storageName(v), Detail: portal.Say("%s used", templates.OfBytes(v.Used, v.Total)), When: d.at(v.SeenAt), Href: "/admin/servers/" + v.ServerUID}
 		})},
 		{Title: "Stale locks", Why: "Proxmox has kept these machines locked for more than an hour without work of ours. See whether the task behind the lock still runs.", Tone: templates.ToneWarn, Count: n.Locked.Count, Items: each(n.Locked.First, func(v store.ServiceLook) templates.NeedItem {
-			return templates.NeedItem{Title: v.Name, Detail: fmt.Sprintf("%s, vmid %d on %s. If nothing runs there: qm unlock %d", portal.LockWords(v.Lock), v.VMID, v.Server, v.VMID), When: d.at(v.LockSince), Href: "/admin/services/" + v.UID}
+			return templates.NeedItem{Title: portal.Verbatim(v.Name), Detail: portal.Say("%s, vmid %d on %s. If nothing runs there: %s", portal.LockWords(v.Lock), v.VMID, v.Server, fmt.Sprintf("qm unlock %d", v.VMID)), When: d.at(v.LockSince), Href: "/admin/services/" + v.UID}
 		}), More: "/admin/services?look=locked"},
 		{Title: "Unprotected services", Why: "Active, sold backups, and without a schedule or a good copy.", Tone: templates.ToneWarn, Count: n.Unprotected.Count, Items: d.services(n.Unprotected.First), More: "/admin/services?look=unprotected"},
 		{Title: "External archives", Why: "The portal did not make them: it counts none of them and removes none of them.", Tone: templates.ToneInfo, Count: n.External.Count, Items: each(n.External.First, func(v store.StorageLook) templates.NeedItem {
-			return templates.NeedItem{Title: storageName(v), Detail: templates.Plural(v.External, "archive"), When: d.at(v.ListedAt), Href: "/admin/servers/" + v.ServerUID}
+			return templates.NeedItem{Title: storageName(v), Detail: portal.Count(v.External, "1 archive", "%d archives"), When: d.at(v.ListedAt), Href: "/admin/servers/" + v.ServerUID}
 		})},
 	}
 }
@@ -108,11 +110,11 @@ func each[T any](list []T, item func(T) templates.NeedItem) []templates.NeedItem
 	return out
 }
 
-func storageName(v store.StorageLook) string {
+func storageName(v store.StorageLook) portal.Text {
 	if v.Node == "" {
-		return v.Server + ", storage " + v.Name
+		return portal.Say("%s, storage %s", v.Server, v.Name)
 	}
-	return v.Server + ", storage " + v.Name + " on " + v.Node
+	return portal.Say("%s, storage %s on %s", v.Server, v.Name, v.Node)
 }
 
 func (d desk) held(f store.Few[store.OperationLine]) templates.Need {
@@ -120,7 +122,7 @@ func (d desk) held(f store.Few[store.OperationLine]) templates.Need {
 		Title: "Held operations", Why: "They lock their machine until they go on or are released.", Tone: templates.ToneBad, Count: f.Count, More: "/admin/operations?state=held",
 		Items: each(f.First, func(o store.OperationLine) templates.NeedItem {
 			return templates.NeedItem{
-				Title: o.ServiceName + ": " + d.teller().title(o), Detail: o.StaffReason, When: d.at(o.StartedAt), Href: "/admin/operations/" + o.UID,
+				Title: portal.Say("%s: %s", o.ServiceName, d.teller().title(o)), Detail: portal.Verbatim(o.StaffReason), When: d.at(o.StartedAt), Href: "/admin/operations/" + o.UID,
 				Mark: o.UID, Kind: string(o.Kind), State: string(o.State),
 			}
 		}),
@@ -133,14 +135,14 @@ func (d desk) servers(list []portal.Server) templates.Need {
 	return templates.Need{
 		Title: "Servers in trouble", Why: "Unreachable, with a clock that differs from ours, or without a right that backups need.", Tone: templates.ToneBad, Count: len(list),
 		Items: each(list[:min(len(list), 10)], func(v portal.Server) templates.NeedItem {
-			item := templates.NeedItem{Title: v.Name, Href: "/admin/servers/" + v.UID, When: d.at(v.UnreachableSince)}
+			item := templates.NeedItem{Title: portal.Verbatim(v.Name), Href: "/admin/servers/" + v.UID, When: d.at(v.UnreachableSince)}
 			switch {
 			case !v.UnreachableSince.IsZero():
-				item.Detail = "Unreachable: " + v.Trouble
+				item.Detail = portal.Say("Unreachable: %s", v.Trouble)
 			case !v.ClockTrusted():
-				item.Detail = "Its clock is " + portal.Duration(v.Skew.Abs()).String() + " off: nothing is removed or caught up there."
+				item.Detail = portal.Say("Its clock is %s off: nothing is removed or caught up there.", portal.Duration(v.Skew.Abs()))
 			default:
-				item.Detail = "Missing: " + strings.Join(v.RightsMissing, ", ")
+				item.Detail = portal.Say("Missing: %s", strings.Join(v.RightsMissing, ", "))
 			}
 			return item
 		}),
@@ -151,7 +153,7 @@ func (d desk) failed(f store.Few[store.SlotLook]) templates.Need {
 	return templates.Need{
 		Title: "Failed and missed slots in 24 h", Why: "Scheduled backups that did not happen.", Tone: templates.ToneBad, Count: f.Count, More: "/admin/services?look=failed",
 		Items: each(f.First, func(v store.SlotLook) templates.NeedItem {
-			item := templates.NeedItem{Title: v.Service, Detail: v.Client + ": " + string(v.State) + ", " + v.Reason.String(), When: d.at(v.Due), Href: "/admin/services/" + v.ServiceUID}
+			item := templates.NeedItem{Title: portal.Verbatim(v.Service), Detail: portal.Say("%s: %s, %s", v.Client, templates.SlotWord(string(v.State)), v.Reason), When: d.at(v.Due), Href: "/admin/services/" + v.ServiceUID}
 			if v.Operation != "" {
 				item.Href, item.Mark, item.Kind, item.State = "/admin/operations/"+v.Operation, v.Operation, v.Kind, v.OperationState
 			}
@@ -162,7 +164,7 @@ func (d desk) failed(f store.Few[store.SlotLook]) templates.Need {
 
 func (d desk) services(list []store.ServiceLook) []templates.NeedItem {
 	return each(list, func(v store.ServiceLook) templates.NeedItem {
-		why := "no schedule"
+		why := portal.Text("no schedule")
 		switch {
 		case v.State == portal.ServiceMachineGone:
 			why = "machine gone"
@@ -171,6 +173,6 @@ func (d desk) services(list []store.ServiceLook) []templates.NeedItem {
 		case v.Scheduled:
 			why = "no good copy"
 		}
-		return templates.NeedItem{Title: v.Name, Detail: fmt.Sprintf("%s: %s (vmid %d on %s)", v.Client, why, v.VMID, v.Server), Href: "/admin/services/" + v.UID}
+		return templates.NeedItem{Title: portal.Verbatim(v.Name), Detail: portal.Say("%s: %s (vmid %d on %s)", v.Client, why, v.VMID, v.Server), Href: "/admin/services/" + v.UID}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"stowage/portal"
+	"stowage/portal/lang"
 	"stowage/templates"
 	"stowage/web"
 )
@@ -28,23 +29,26 @@ type FaultPanel struct {
 
 // FaultKind is one thing that can go wrong.
 type FaultKind struct {
-	Kind    string // word in the form
-	Title   string // "Take a node down"
-	What    string // what will happen
-	Watch   string // what to watch
-	Button  string // "Take it down"
+	Kind    string      // word in the form
+	Title   portal.Text // "Take a node down"
+	What    portal.Text // what will happen
+	Watch   portal.Text // what to watch
+	Button  portal.Text // "Take it down"
 	Targets []FaultTarget
 }
 
 // FaultTarget is something that can be broken now.
-type FaultTarget struct{ Target, Name string }
+type FaultTarget struct {
+	Target string
+	Name   portal.Text
+}
 
 // Fault is something that is broken.
 type Fault struct {
 	Kind, Target string
-	Text         string    // "Node ams1 of Amsterdam is cut off."
-	Heal         string    // of its button: "Bring it back"
-	Since        time.Time // zero: since before the demo was started
+	Text         portal.Text // "Node ams1 of Amsterdam is cut off."
+	Heal         portal.Text // of its button: "Bring it back"
+	Since        time.Time   // zero: since before the demo was started
 }
 
 // registerFaults puts the fault panel on the staff's pages, where there is one.
@@ -95,7 +99,7 @@ func (s *Site) breakDemo(c echo.Context) error {
 		f, err = s.o.Faults.Break(form["kind"], form["target"])
 	}
 	if err == nil {
-		err = s.noteFault(c.Request().Context(), login(c), "demo.break", f, f.Text)
+		err = s.noteFault(c.Request().Context(), login(c), "demo.break", f, inEnglish(f.Text))
 	}
 	if err != nil {
 		return s.faultsAgain(c, err, form["kind"], form["target"])
@@ -120,7 +124,7 @@ func (s *Site) healDemo(c echo.Context) error {
 		was, err := s.o.Faults.Heal(f.Kind, f.Target)
 		if err == nil {
 			healed++
-			err = s.noteFault(c.Request().Context(), login(c), "demo.heal", was, "no longer: "+was.Text)
+			err = s.noteFault(c.Request().Context(), login(c), "demo.heal", was, "no longer: "+inEnglish(was.Text))
 		}
 		failed = errors.Join(failed, err)
 	}
@@ -140,7 +144,10 @@ func (s *Site) noteFault(ctx context.Context, l portal.Login, action string, f F
 func (s *Site) faultsAgain(c echo.Context, err error, kind, target string) error {
 	return web.Again(err, func(refusal *portal.Error) (web.Component, error) {
 		page := s.faultsPage(c, kind, target)
-		page.Refusal = refused(refusal, nil)
+		page.Refusal = refused(refusal, nil, templates.WayOut{Label: "Look again", Href: faultsPath})
 		return page.View(), nil
 	})
 }
+
+// inEnglish says a text for the audit log, which has one language.
+func inEnglish(t portal.Text) string { return lang.For(lang.English).Say(t) }

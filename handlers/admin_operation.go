@@ -1,8 +1,6 @@
 package handlers
 
 import (
-	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -40,7 +38,7 @@ func (s *Site) staffOperationPage(c echo.Context) (page templates.AdminOperation
 	t := teller{now: s.db.Now(), loc: zone(login(c)), staff: true}
 	v.loc = t.loc
 	f := s.frame(c, t.title(o.OperationLine), templates.AreaAdminOperations)
-	f.Crumbs = []templates.Crumb{{Text: "Operations", Href: "/admin/operations"}, {Text: o.Reference}}
+	f.Crumbs = []templates.Crumb{{Text: "Operations", Href: "/admin/operations"}, {Text: portal.Verbatim(o.Reference)}}
 	page = templates.AdminOperationPage{
 		Frame: f, Operation: t.operation(o, o.ServiceName), StaffText: o.StaffReason, Facts: t.facts(o),
 		Service: templates.ServiceHead{UID: o.ServiceUID, Name: o.ServiceName, Client: o.ClientName, Status: v.status(), Staff: true},
@@ -68,29 +66,29 @@ func (s *Site) staffOperationPage(c echo.Context) (page templates.AdminOperation
 // facts are the exact values of an operation.
 func (t teller) facts(o store.OperationView) []templates.Fact {
 	list := []templates.Fact{
-		{Name: "Step", Value: o.Step}, {Name: "Server", Value: o.ServerName, Hint: "vmid " + strconv.Itoa(o.VMID)}, {Name: "Node", Value: orNone(o.Node)},
-		{Name: "Failed attempts", Value: strconv.Itoa(o.Attempt)},
+		{Name: "Step", Value: portal.Verbatim(o.Step)}, {Name: "Server", Value: portal.Verbatim(o.ServerName), Hint: portal.Say("vmid %d", o.VMID)}, {Name: "Node", Value: orNone(o.Node)},
+		{Name: "Failed attempts", Value: amount(o.Attempt)},
 	}
 	if o.Scheduled() {
-		list = append(list, templates.Fact{Name: "Slot", Value: o.SlotDate})
+		list = append(list, templates.Fact{Name: "Slot", Value: portal.Verbatim(o.SlotDate)})
 	}
 	if o.Kind == portal.KindBackup {
-		list = append(list, templates.Fact{Name: "Mode", Value: orNone(o.Mode)}, templates.Fact{Name: "Room is made", Value: timingWords(o.Timing), Hint: o.Victim})
+		list = append(list, templates.Fact{Name: "Mode", Value: orNone(o.Mode)}, templates.Fact{Name: "Room is made", Value: timingWords(o.Timing), Hint: portal.Verbatim(o.Victim)})
 	}
 	if !o.IntentAt.IsZero() {
-		list = append(list, templates.Fact{Name: "Request sent", Value: templates.At(o.IntentAt, t.now, t.loc).Text, Hint: "to " + o.IntentNode})
+		list = append(list, templates.Fact{Name: "Request sent", Value: templates.At(o.IntentAt, t.now, t.loc).Text(), Hint: portal.Say("to %s", o.IntentNode)})
 	}
 	if !o.State.Final() {
-		list = append(list, templates.Fact{Name: "Looked at again", Value: templates.At(o.RunAfter, t.now, t.loc).Text},
-			templates.Fact{Name: "May start until", Value: templates.At(o.StartBy, t.now, t.loc).Text}, templates.Fact{Name: "Given up at", Value: templates.At(o.GiveUpAt, t.now, t.loc).Text})
+		list = append(list, templates.Fact{Name: "Looked at again", Value: templates.At(o.RunAfter, t.now, t.loc).Text()},
+			templates.Fact{Name: "May start until", Value: templates.At(o.StartBy, t.now, t.loc).Text()}, templates.Fact{Name: "Given up at", Value: templates.At(o.GiveUpAt, t.now, t.loc).Text()})
 	}
 	if !o.WatchUntil.IsZero() {
-		list = append(list, templates.Fact{Name: "Still looked for until", Value: templates.At(o.WatchUntil, t.now, t.loc).Text})
+		list = append(list, templates.Fact{Name: "Still looked for until", Value: templates.At(o.WatchUntil, t.now, t.loc).Text()})
 	}
-	return append(list, templates.Fact{Name: "Version", Value: fmt.Sprintf("%d, epoch %d", o.Version, o.Epoch)}, templates.Fact{Name: "uid", Value: o.UID})
+	return append(list, templates.Fact{Name: "Version", Value: portal.Say("%d, epoch %d", o.Version, o.Epoch)}, templates.Fact{Name: "uid", Value: portal.Verbatim(o.UID)})
 }
 
-func timingWords(t portal.Timing) string {
+func timingWords(t portal.Timing) portal.Text {
 	switch t {
 	case portal.TimingBefore:
 		return "before the dump"
@@ -145,9 +143,9 @@ func (s *Site) staffAgain(c echo.Context, err error, reason string) error {
 		if err != nil {
 			return nil, err
 		}
-		page.Refusal, page.Actions.Reason = refused(refusal, nil), reason
+		page.Refusal, page.Actions.Reason = refused(refusal, nil, templates.WayOut{Label: "See how it goes", Href: "/admin/operations/" + page.Operation.UID}), reason
 		if refusal.Field == "reason" {
-			page.Actions.Wrong = refusal.Sentence.String()
+			page.Actions.Wrong = refusal.Sentence
 		}
 		return page.View(), nil
 	})

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
@@ -12,7 +13,7 @@ import (
 
 // staffRetry lets a held operation go on where it stands, or asks for an ended one once more.
 func (s *Site) staffRetry(c echo.Context) error {
-	return s.steer(c, func(uid, actor, _ string) (string, string, error) {
+	return s.steer(c, func(uid, actor, _ string) (portal.Text, string, error) {
 		o, err := s.db.OperationView(c.Request().Context(), 0, "", uid)
 		if err != nil {
 			return "", "", err
@@ -28,7 +29,7 @@ func (s *Site) staffRetry(c echo.Context) error {
 
 // staffResume lets a held operation go on where it stands.
 func (s *Site) staffResume(c echo.Context) error {
-	return s.steer(c, func(uid, actor, _ string) (string, string, error) {
+	return s.steer(c, func(uid, actor, _ string) (portal.Text, string, error) {
 		op, err := s.db.Resume(c.Request().Context(), uid, actor)
 		return "It goes on.", op.UID, err
 	})
@@ -36,7 +37,7 @@ func (s *Site) staffResume(c echo.Context) error {
 
 // staffCancel records that staff want an operation to end.
 func (s *Site) staffCancel(c echo.Context) error {
-	return s.steer(c, func(uid, actor, _ string) (string, string, error) {
+	return s.steer(c, func(uid, actor, _ string) (portal.Text, string, error) {
 		op, err := s.db.RequestCancel(c.Request().Context(), 0, "", uid, actor)
 		return "It is being cancelled.", op.UID, err
 	})
@@ -44,7 +45,7 @@ func (s *Site) staffCancel(c echo.Context) error {
 
 // staffSkip skips the date of a scheduled backup that waits; the reason goes into the audit log.
 func (s *Site) staffSkip(c echo.Context) error {
-	return s.steer(c, func(uid, actor, reason string) (string, string, error) {
+	return s.steer(c, func(uid, actor, reason string) (portal.Text, string, error) {
 		op, err := s.db.SkipQueued(c.Request().Context(), uid, actor, reason)
 		return "Skipped. The next one on the schedule runs as usual.", op.UID, err
 	})
@@ -52,15 +53,16 @@ func (s *Site) staffSkip(c echo.Context) error {
 
 // staffRelease ends a held operation by a person's word; the reason goes into the audit log.
 func (s *Site) staffRelease(c echo.Context) error {
-	return s.steer(c, func(uid, actor, reason string) (string, string, error) {
+	return s.steer(c, func(uid, actor, reason string) (portal.Text, string, error) {
 		op, err := s.db.Release(c.Request().Context(), uid, actor, reason)
 		return "Released. The machine is free again.", op.UID, err
 	})
 }
 
 // steer does one thing with the operation that the address names, and goes on to the page of what came of it.
-func (s *Site) steer(c echo.Context, do func(uid, actor, reason string) (text, next string, err error)) error {
-	var text, next, reason string
+func (s *Site) steer(c echo.Context, do func(uid, actor, reason string) (text portal.Text, next string, err error)) error {
+	var text portal.Text
+	var next, reason string
 	form, err := web.ReadForm(c, "reason")
 	if err == nil {
 		reason, err = cleanReason(form["reason"])
@@ -74,11 +76,16 @@ func (s *Site) steer(c echo.Context, do func(uid, actor, reason string) (text, n
 	return s.done(c, text, "/admin/operations/"+next)
 }
 
-// cleanReason gives a reason as the audit log keeps it.
+// cleanReason gives a reason as the audit log keeps it: like a note, it can't read as something else than it is.
 func cleanReason(text string) (string, error) {
 	text = strings.TrimSpace(text)
 	if utf8.RuneCountInString(text) > 500 {
 		return "", portal.Invalid("reason", "A reason has at most 500 characters.")
+	}
+	for _, r := range text {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r) {
+			return "", portal.Invalid("reason", "A reason is one line of plain text.")
+		}
 	}
 	return text, nil
 }

@@ -23,7 +23,7 @@ func (s *Site) listAllOperations(c echo.Context) error {
 		return err
 	}
 	v := templates.AdminOperationsPage{
-		Frame: s.frame(c, "Operations", templates.AreaAdminOperations), Query: f.Query, Paging: keyed(c, turn, len(lines), "operation"),
+		Frame: s.frame(c, "Operations", templates.AreaAdminOperations), Query: f.Query, Paging: keyed(c, turn, portal.Count(len(lines), "1 operation on this page", "%d operations on this page")),
 		Filters: []templates.Filter{
 			{Name: "state", Label: "State", Value: f.State, Options: []templates.Option{
 				{Value: "", Text: "Any state"}, {Value: "open", Text: "Not ended"}, {Value: string(portal.StateQueued), Text: "Waiting"},
@@ -40,6 +40,9 @@ func (s *Site) listAllOperations(c echo.Context) error {
 	t := teller{now: s.db.Now(), loc: zone(login(c)), staff: true}
 	for _, line := range lines {
 		v.Rows = append(v.Rows, t.row(line))
+	}
+	if len(lines) == 0 {
+		v.Unknown = asReference(f.Query)
 	}
 	return show(c, v)
 }

@@ -47,7 +47,7 @@ func (s *Site) confirmGone(c echo.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			page.Refusal = refused(refusal, nil)
+			page.Refusal = refused(refusal, nil, templates.WayOut{Label: "Back to the server", Href: serverPath(c)})
 			return page.View(), nil
 		})
 	}
@@ -65,7 +65,7 @@ func (s *Site) confirmGonePage(c echo.Context) (page templates.ConfirmGonePage, 
 	}
 	d := desk{now: s.db.Now(), loc: zone(login(c))}
 	f := s.frame(c, "Confirm a loss", templates.AreaAdminServers)
-	f.Crumbs = []templates.Crumb{{Text: "Servers", Href: "/admin/servers"}, {Text: server.Name, Href: serverPath(c)}, {Text: "Confirm a loss"}}
+	f.Crumbs = []templates.Crumb{{Text: "Servers", Href: "/admin/servers"}, {Text: portal.Verbatim(server.Name), Href: serverPath(c)}, {Text: "Confirm a loss"}}
 	return templates.ConfirmGonePage{Frame: f, Server: server.UID, Host: server.Name, Storage: d.doubt(row, staffMay(c))}, nil
 }
 
@@ -92,10 +92,10 @@ func (s *Site) letRemovalsGoOn(c echo.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			page.Refusal = refused(refusal, nil)
+			page.Refusal = refused(refusal, nil, templates.WayOut{Label: "Back to the server", Href: serverPath(c)})
 			for i, b := range page.Brakes {
 				if b.ID == c.Param("storage") && refusal.Field == "reason" {
-					page.Brakes[i].Reason, page.Brakes[i].Wrong = form["reason"], refusal.Sentence.String()
+					page.Brakes[i].Reason, page.Brakes[i].Wrong = form["reason"], refusal.Sentence
 				}
 			}
 			return page.View(), nil
@@ -142,7 +142,7 @@ func (d desk) doubt(row store.StorageRow, act templates.Act) templates.StorageDo
 		v.Act = templates.Denied("This was confirmed. The next listing goes by it.")
 		fallthrough
 	default:
-		v.Sentence = sentence("since " + since(row.DoubtSince, d.now, d.loc) + ", " + row.Doubt)
+		v.Sentence = portal.Say("Since %s, %s.", since(row.DoubtSince, d.now, d.loc), row.Doubt)
 	}
 	return v
 }
@@ -150,6 +150,6 @@ func (d desk) doubt(row store.StorageRow, act templates.Act) templates.StorageDo
 func (d desk) brake(row store.StorageRow, act templates.Act) templates.StorageBrake {
 	return templates.StorageBrake{
 		ID: strconv.FormatInt(row.ID, 10), Name: placeName(row), Act: act,
-		Sentence: "Automatic removals stopped at " + since(row.BrakeSince, d.now, d.loc) + ": there were far more than usual.",
+		Sentence: portal.Say("Automatic removals stopped at %s: there were far more than usual.", since(row.BrakeSince, d.now, d.loc)),
 	}
 }

@@ -42,14 +42,14 @@ func (d desk) server(line store.ServerLine, warn int) templates.ServerRow {
 	switch {
 	case !line.UnreachableSince.IsZero():
 		r.Status = templates.Badge{Text: "Unreachable", Tone: templates.ToneBad}
-		r.Sentence = "Unreachable since " + since(line.UnreachableSince, d.now, d.loc) + ": " + line.Trouble
+		r.Sentence = portal.Say("Unreachable since %s: %s", since(line.UnreachableSince, d.now, d.loc), line.Trouble)
 	case line.SeenAt.IsZero():
 		r.Status = templates.Badge{Text: "Never reached", Tone: templates.ToneWarn}
 	case !line.ClockTrusted():
 		r.Status = templates.Badge{Text: "Clock differs", Tone: templates.ToneBad}
-		r.Sentence = "Its clock is " + portal.Duration(line.Skew.Abs()).String() + " off. Nothing is removed or caught up there until the clocks agree."
+		r.Sentence = portal.Say("Its clock is %s off. Nothing is removed or caught up there until the clocks agree.", portal.Duration(line.Skew.Abs()))
 	case down(line) > 0:
-		r.Status = templates.Badge{Text: templates.Plural(down(line), "node") + " offline", Tone: templates.ToneBad}
+		r.Status = templates.Badge{Text: portal.Count(down(line), "1 node offline", "%d nodes offline"), Tone: templates.ToneBad}
 	}
 	for _, storage := range line.Storages {
 		r.Storages = append(r.Storages, d.storage(storage, warn))
@@ -75,16 +75,16 @@ func (d desk) storage(s store.StorageRow, warn int) templates.StorageRow {
 	case !s.Active:
 		r.Tone, r.Foreign = templates.ToneBad, "Offline."
 	case s.Doubt != "":
-		r.Tone, r.Foreign = templates.ToneBad, "In doubt since "+since(s.DoubtSince, d.now, d.loc)+": "+s.Doubt+"."
+		r.Tone, r.Foreign = templates.ToneBad, portal.Say("In doubt since %s: %s.", since(s.DoubtSince, d.now, d.loc), s.Doubt)
 	case !s.BrakeSince.IsZero():
-		r.Tone, r.Foreign = templates.ToneBad, "Automatic removals stopped at "+since(s.BrakeSince, d.now, d.loc)+"."
+		r.Tone, r.Foreign = templates.ToneBad, portal.Say("Automatic removals stopped at %s.", since(s.BrakeSince, d.now, d.loc))
 	case r.Percent >= 95:
 		r.Tone = templates.ToneBad
 	case r.Percent >= warn:
 		r.Tone = templates.ToneWarn
 	}
 	if s.External > 0 && r.Foreign == "" {
-		r.Foreign = templates.Plural(s.External, "archive") + " there not made by the portal."
+		r.Foreign = portal.Count(s.External, "1 archive there not made by the portal.", "%d archives there not made by the portal.")
 	}
 	return r
 }
@@ -113,8 +113,8 @@ func (s *Site) serverPage(c echo.Context) (page templates.AdminServerPage, err e
 		return page, err
 	}
 	d, act := desk{now: s.db.Now(), loc: zone(login(c))}, staffMay(c)
-	f := s.frame(c, line.Name, templates.AreaAdminServers)
-	f.Crumbs = []templates.Crumb{{Text: "Servers", Href: "/admin/servers"}, {Text: line.Name}}
+	f := s.frame(c, portal.Verbatim(line.Name), templates.AreaAdminServers)
+	f.Crumbs = []templates.Crumb{{Text: "Servers", Href: "/admin/servers"}, {Text: portal.Verbatim(line.Name)}}
 	page = templates.AdminServerPage{
 		Frame: f, Server: d.server(line, warn), Endpoints: line.Endpoints, Facts: d.serverFacts(line), Checks: checks(line.Server),
 		Check: act, Asked: line.CheckedAt.IsZero(),
@@ -135,13 +135,13 @@ func (s *Site) serverPage(c echo.Context) (page templates.AdminServerPage, err e
 
 func (d desk) serverFacts(line store.ServerLine) []templates.Fact {
 	list := []templates.Fact{
-		{Name: "Token", Value: line.TokenID}, {Name: "Clock", Value: skewWords(line.Skew)},
-		{Name: "Operations", Value: templates.Plural(line.Running, "operation") + " running", Hint: templates.Plural(line.Queued, "operation") + " waiting"},
+		{Name: "Token", Value: portal.Verbatim(line.TokenID)}, {Name: "Clock", Value: skewWords(line.Skew)},
+		{Name: "Operations", Value: portal.Count(line.Running, "1 operation running", "%d operations running"), Hint: portal.Count(line.Queued, "1 operation waiting", "%d operations waiting")},
 	}
 	for _, n := range line.Nodes {
-		f := templates.Fact{Name: "Node " + n.Name, Value: "online"}
+		f := templates.Fact{Name: portal.Say("Node %s", n.Name), Value: "online"}
 		if !n.Online {
-			f.Value = "offline since " + since(n.DownSince, d.now, d.loc)
+			f.Value = portal.Say("offline since %s", since(n.DownSince, d.now, d.loc))
 		}
 		if n.ForeignDump != "" {
 			f.Hint = "a backup that is not ours runs"
@@ -151,14 +151,14 @@ func (d desk) serverFacts(line store.ServerLine) []templates.Fact {
 	return list
 }
 
-func skewWords(skew time.Duration) string {
+func skewWords(skew time.Duration) portal.Text {
 	switch {
 	case skew == 0:
 		return "agrees with ours"
 	case skew > 0:
-		return skew.Abs().String() + " ahead of ours"
+		return portal.Say("%s ahead of ours", skew.Abs())
 	}
-	return skew.Abs().String() + " behind ours"
+	return portal.Say("%s behind ours", skew.Abs())
 }
 
 // checks are the findings of the last check, and the rights that the last look at the permissions missed.
@@ -166,10 +166,10 @@ func checks(v portal.Server) []templates.Check {
 	tones := map[string]templates.Tone{"ok": templates.ToneGood, "warning": templates.ToneWarn, "error": templates.ToneBad}
 	var list []templates.Check
 	for _, f := range v.Findings {
-		list = append(list, templates.Check{Title: f.Text.String(), Tone: tones[f.Level], Sentence: f.Mend.String()})
+		list = append(list, templates.Check{Title: f.Text, Tone: tones[f.Level], Sentence: f.Mend})
 	}
 	for _, right := range v.RightsMissing {
-		list = append(list, templates.Check{Title: right, Tone: templates.ToneBad, Sentence: "The token lacks this right: backups that need it wait."})
+		list = append(list, templates.Check{Title: portal.Verbatim(right), Tone: templates.ToneBad, Sentence: "The token lacks this right: backups that need it wait."})
 	}
 	return list
 }

@@ -1,8 +1,6 @@
 package handlers
 
 import (
-	"fmt"
-
 	"github.com/labstack/echo/v4"
 
 	"stowage/portal"
@@ -20,16 +18,16 @@ func (s *Site) showAnyService(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	f := s.frame(c, v.Service.Name, templates.AreaAdminServices)
+	f := s.frame(c, portal.Verbatim(v.Service.Name), templates.AreaAdminServices)
 	f.Zone = v.Schedule.Zone
-	f.Crumbs = []templates.Crumb{{Text: "Services", Href: "/admin/services"}, {Text: v.Service.Name}}
+	f.Crumbs = []templates.Crumb{{Text: "Services", Href: "/admin/services"}, {Text: portal.Verbatim(v.Service.Name)}}
 	head := v.head("")
 	head.Client, head.Staff = v.Client.Name, true
 	page := templates.AdminServicePage{
 		Frame: f, Service: head, Notices: v.notices(), Facts: v.staffFacts(), Counter: v.counterView(), Ledger: v.ledger(), List: v.list(),
 	}
 	if v.Schedule.Enabled() {
-		page.Schedule = v.Schedule.Describe().String() + " (" + v.Schedule.Zone + ")"
+		page.Schedule = portal.Say("%s (%s)", v.Schedule.Describe(), v.Schedule.Zone)
 	}
 	if next := v.nextRuns(1); len(next) > 0 {
 		page.NextRun = v.run(next[0].Due)
@@ -54,21 +52,21 @@ func (s *Site) showAnyService(c echo.Context) error {
 func (v *shown) staffFacts() []templates.Fact {
 	seen := v.ago(v.Service.SeenAt)
 	return []templates.Fact{
-		{Name: "Client", Value: v.Client.Name},
-		{Name: "Server", Value: v.Server.Name, Hint: "node " + v.Service.Node},
-		{Name: "vmid", Value: fmt.Sprint(v.Service.VMID)},
-		{Name: "Product", Value: v.Product.Name, Hint: "storage " + v.Product.Storage + ", mode " + v.Service.ModeIn(v.Product)},
-		{Name: "State", Value: string(v.Service.State)},
+		{Name: "Client", Value: portal.Verbatim(v.Client.Name)},
+		{Name: "Server", Value: portal.Verbatim(v.Server.Name), Hint: portal.Say("node %s", v.Service.Node)},
+		{Name: "vmid", Value: amount(v.Service.VMID)},
+		{Name: "Product", Value: portal.Verbatim(v.Product.Name), Hint: portal.Say("storage %s, mode %s", v.Product.Storage, v.Service.ModeIn(v.Product))},
+		{Name: "State", Value: v.Service.State.Word()},
 		{Name: "Lock", Value: orNone(v.Service.Lock)},
-		{Name: "Machine", Value: orNone(v.Service.Identity.UUID), Hint: v.Service.Identity.MACs},
-		{Name: "Last seen", Value: seen.Text, Hint: seen.Ago},
+		{Name: "Machine", Value: orNone(v.Service.Identity.UUID), Hint: portal.Verbatim(v.Service.Identity.MACs)},
+		{Name: "Last seen", Value: seen.Text(), Hint: seen.Ago},
 		{Name: "Protection", Value: v.protection().Sentence},
 	}
 }
 
-func orNone(s string) string {
+func orNone(s string) portal.Text {
 	if s == "" {
 		return "none"
 	}
-	return s
+	return portal.Verbatim(s)
 }

@@ -3,10 +3,13 @@ package handlers
 import (
 	"context"
 	"net/url"
+	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
+	"stowage/portal"
 	"stowage/store"
 	"stowage/templates"
 )
@@ -27,7 +30,7 @@ func (s *Site) listAllServices(c echo.Context) error {
 	}
 	now, loc := s.db.Now(), zone(login(c))
 	v := templates.AdminServicesPage{
-		Frame: s.frame(c, "Services", templates.AreaAdminServices), Query: f.Query, Paging: keyed(c, turn, len(lines), "service"),
+		Frame: s.frame(c, "Services", templates.AreaAdminServices), Query: f.Query, Paging: keyed(c, turn, portal.Count(len(lines), "1 service on this page", "%d services on this page")),
 		Filters: []templates.Filter{
 			{Name: "look", Label: "What needs a look", Value: f.Look, Options: []templates.Option{
 				{Value: "", Text: "All"}, {Value: "unprotected", Text: "Unprotected"}, {Value: "failed", Text: "Last backup failed"}, {Value: "locked", Text: "Locked"},
@@ -46,14 +49,27 @@ func (s *Site) listAllServices(c echo.Context) error {
 		row.Client = line.ClientName
 		v.Rows = append(v.Rows, row)
 	}
+	if len(lines) == 0 {
+		v.Unknown = asReference(f.Query)
+	}
 	return show(c, v)
+}
+
+var referenceShape = regexp.MustCompile(`^[0-9A-Z]{3}-[0-9A-Z]{3}$`)
+
+// asReference gives what was searched for as a reference, where it looks like one.
+func asReference(query string) string {
+	if query = strings.ToUpper(query); referenceShape.MatchString(query) {
+		return query
+	}
+	return ""
 }
 
 func (s *Site) serverFilter(ctx context.Context, chosen string) (templates.Filter, error) {
 	f := templates.Filter{Name: "server", Label: "Server", Value: chosen, Options: []templates.Option{{Value: "", Text: "All servers"}}}
 	servers, err := s.db.Servers(ctx)
 	for _, v := range servers {
-		f.Options = append(f.Options, templates.Option{Value: v.UID, Text: v.Name})
+		f.Options = append(f.Options, templates.Option{Value: v.UID, Text: portal.Verbatim(v.Name)})
 	}
 	return f, err
 }
@@ -70,7 +86,7 @@ func wantedPage(c echo.Context) store.Page {
 }
 
 // keyed is the way through a list that is too long to be counted: the same address with other ends.
-func keyed(c echo.Context, t store.Turn, rows int, word string) templates.Paging {
+func keyed(c echo.Context, t store.Turn, text portal.Text) templates.Paging {
 	at := func(end string, id int64) string {
 		values := url.Values{}
 		for name, v := range c.QueryParams() {
@@ -81,7 +97,7 @@ func keyed(c echo.Context, t store.Turn, rows int, word string) templates.Paging
 		values.Set(end, strconv.FormatInt(id, 10))
 		return c.Request().URL.Path + "?" + values.Encode()
 	}
-	p := templates.Paging{Text: templates.Plural(rows, word) + " on this page"}
+	p := templates.Paging{Text: text}
 	if t.Newer > 0 {
 		p.Prev = at("newer", t.Newer)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/labstack/echo/v4"
 	_ "github.com/mattn/go-sqlite3"
 
+	"stowage/handlers"
 	"stowage/jobs"
 	"stowage/portal"
 	"stowage/static"
@@ -95,6 +96,7 @@ var attackedRoutes = map[string]attacked{
 	"GET /account":                      {want: ownLooks},
 	"GET /account/*":                    {want: ownActs},
 	"POST /account/zone":                {want: ownActs, fields: "zone=Europe%2FBerlin"},
+	"POST /account/language":            {want: ownActs, fields: "language=de"},
 	"POST /account/password":            {want: ownActs, fields: "old=" + url.QueryEscape(password) + "&new=another+good+horse&again=another+good+horse", fresh: true},
 	"POST /account/sign-out-everywhere": {want: [askers]int{toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn}, fresh: true},
 
@@ -143,6 +145,10 @@ var attackedRoutes = map[string]attacked{
 	"POST /admin/servers/:uid/check":                     {want: staffActs},
 	"POST /admin/servers/:uid/storages/:storage/confirm": {want: staffActs, ready: (*arena).doubt},
 	"POST /admin/servers/:uid/storages/:storage/unbrake": {want: staffActs, fields: "reason=x", ready: (*arena).brake},
+	"GET /admin/demo":                                    {want: staffLooks},
+	"GET /admin/demo/:action":                            {want: staffBack},
+	"POST /admin/demo/break":                             {want: staffActs, fields: "kind=node&target=x"},
+	"POST /admin/demo/heal":                              {want: staffActs, fields: "kind=node&target=x"},
 	echo.RouteNotFound + " /account":                     {want: wanderers},
 	echo.RouteNotFound + " /account/*":                   {want: wanderers},
 	echo.RouteNotFound + " /services/:uid":               {want: meddlers},
@@ -183,13 +189,16 @@ type arena struct {
 	*site
 	raw    *sql.DB
 	store  store.StorageRow
-	client portal.Client // whose services are made
+	client portal.Client          // whose services are made
+	fault  atomic.Pointer[string] // what the demo's panel says
 	vmid   int
 }
 
 func newArena(t *testing.T) *arena {
 	t.Helper()
-	a := &arena{site: open(t), vmid: 1000}
+	a := &arena{vmid: 1000}
+	a.fault.Store(new("it is broken"))
+	a.site = open(t, func(o *handlers.Options) { o.Demo, o.Faults = true, a.panel() })
 	var err error
 	a.raw, err = sql.Open("sqlite3", "file:"+a.db.Path()+"?_busy_timeout=5000")
 	a.must(err)
@@ -200,6 +209,27 @@ func newArena(t *testing.T) *arena {
 	a.store, err = a.db.StorageAt(t.Context(), a.pve.ID, "pve1", "local")
 	a.must(err)
 	return a
+}
+
+// panel breaks nothing: it is there so that the demo's pages are attacked as well.
+func (a *arena) panel() *handlers.FaultPanel {
+	fault := func() handlers.Fault {
+		said := *a.fault.Load()
+		return handlers.Fault{Kind: said, Target: said, Text: portal.Verbatim(said), Heal: portal.Verbatim(said)}
+	}
+	do := func(kind, target string) (handlers.Fault, error) {
+		if kind == "node" && target == "x" {
+			return fault(), nil
+		}
+		return handlers.Fault{}, portal.Refuse(portal.CodeInvalid, "There is no %s to break like that.", target)
+	}
+	return &handlers.FaultPanel{
+		Kinds: func() []handlers.FaultKind {
+			f := fault()
+			return []handlers.FaultKind{{Kind: f.Kind, Title: f.Text, What: f.Text, Watch: f.Text, Button: f.Text, Targets: []handlers.FaultTarget{{Target: f.Target, Name: f.Text}}}}
+		},
+		Broken: func() []handlers.Fault { return []handlers.Fault{fault()} }, Break: do, Heal: do,
+	}
 }
 
 func (a *arena) sql(statement string, args ...any) {

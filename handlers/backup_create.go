@@ -23,7 +23,7 @@ func (s *Site) createBackup(c echo.Context) error {
 		return s.backupsAgain(c, err, form["note"], func(page *templates.BackupsPage, refusal *portal.Error) {
 			page.BackupNow.Note = form["note"]
 			if refusal.Field == "note" {
-				page.BackupNow.Error = refusal.Sentence.String()
+				page.BackupNow.Error = refusal.Sentence
 			}
 		})
 	}

@@ -30,7 +30,7 @@ func (s *Site) saveNote(c echo.Context) error {
 			page.Live = false // the list would come anew and take away what was typed
 			for i, row := range page.List.Rows {
 				if row.UID == backup && refusal.Field == "note" {
-					page.List.Rows[i].Note, page.List.Rows[i].NoteWrong = form["note"], refusal.Sentence.String()
+					page.List.Rows[i].Note, page.List.Rows[i].NoteWrong = form["note"], refusal.Sentence
 				}
 			}
 		})

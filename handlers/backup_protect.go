@@ -26,7 +26,7 @@ func (s *Site) protectBackup(c echo.Context) error {
 	if err != nil {
 		return s.backupsAgain(c, err, "", nil)
 	}
-	text := "The copy is being protected: nothing removes it until you end that."
+	text := portal.Text("The copy is being protected: nothing removes it until you end that.")
 	if !protect {
 		text = "The protection is being ended."
 	}

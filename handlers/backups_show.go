@@ -27,7 +27,7 @@ func (s *Site) showBackups(c echo.Context) error {
 }
 
 func (s *Site) backupsPage(c echo.Context, v *shown) (templates.BackupsPage, error) {
-	page := v.backupsPage(s.frame(c, "Backups of "+v.Service.Name, templates.AreaServices))
+	page := v.backupsPage(s.frame(c, portal.Say("Backups of %s", v.Service.Name), templates.AreaServices))
 	return page, s.suggest(c.Request().Context(), v, &page.Schedule)
 }
 
@@ -55,7 +55,7 @@ func (s *Site) backupsAgain(c echo.Context, err error, note string, change func(
 		if err != nil {
 			return nil, err
 		}
-		page.Refusal = refused(refusal, v.ways(refusal, note))
+		page.Refusal = refused(refusal, v.ways(refusal, note), v.backToBackups())
 		if change != nil {
 			change(&page, refusal)
 		}

@@ -33,9 +33,9 @@ func (s *Site) signIn(c echo.Context) error {
 		return web.Again(err, func(refusal *portal.Error) (web.Component, error) {
 			v := s.loginPage(c, form["email"], next)
 			if refusal.Code == portal.CodeTooOften {
-				v.Throttled = refusal.Sentence.String()
+				v.Throttled = refusal.Sentence
 			} else {
-				v.Error = refusal.Sentence.String()
+				v.Error = refusal.Sentence
 			}
 			return v.View(), nil
 		})

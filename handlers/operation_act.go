@@ -25,7 +25,7 @@ func (s *Site) cancelOperation(c echo.Context) error {
 	if err != nil {
 		return s.operationAgain(c, unstale(err))
 	}
-	text := "Cancelled. Nothing was begun."
+	text := portal.Text("Cancelled. Nothing was begun.")
 	if !op.State.Final() {
 		text = "It is being cancelled; your host is told to stop."
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"stowage/portal"
 	"stowage/templates"
 )
 
@@ -21,7 +22,7 @@ func (s *Site) listOperations(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	page := templates.OperationsPage{Frame: s.frame(c, "History of "+v.Service.Name, templates.AreaServices), Service: v.head(templates.TabOperations)}
+	page := templates.OperationsPage{Frame: s.frame(c, portal.Say("History of %s", v.Service.Name), templates.AreaServices), Service: v.head(templates.TabOperations)}
 	page.Crumbs, page.Frame.Zone = v.crumbs(templates.Crumb{Text: "History"}), v.Schedule.Zone
 	for _, line := range lines {
 		page.Rows = append(page.Rows, v.operationRow(line))

@@ -10,11 +10,11 @@ import (
 
 // ErrorPage makes the page of an error that has no page of its own.
 func (s *Site) ErrorPage(c echo.Context, p web.Problem) web.Component {
-	v := templates.ProblemPage{Frame: s.frame(c, "", ""), Status: p.Status, Sentence: p.Sentence, Reference: p.Reference}
+	v := templates.ProblemPage{Frame: s.frame(c, "", ""), Status: p.Status, Sentence: portal.Verbatim(p.Sentence), Reference: p.Reference}
 	v.Zone = ""
 	for _, w := range p.WayOuts {
 		if w.Action == "sign_in" {
-			v.Ways = append(v.Ways, templates.WayOut{Label: w.Label, Href: "/login", Primary: true})
+			v.Ways = append(v.Ways, templates.WayOut{Label: portal.Verbatim(w.Label), Href: "/login", Primary: true})
 		}
 	}
 	if v.User == nil && len(v.Ways) == 0 {
@@ -23,7 +23,11 @@ func (s *Site) ErrorPage(c echo.Context, p web.Problem) web.Component {
 	return v.View()
 }
 
-// refused is a refusal as the page shows it, with the buttons that help.
-func refused(e *portal.Error, ways []templates.WayOut) *templates.Refusal {
-	return &templates.Refusal{Sentence: e.Sentence.String(), Ways: ways}
+// refused is a refusal as the page shows it, with the buttons that help. Where there is none for it, and nothing to
+// put right on the page, back leads to what holds now.
+func refused(e *portal.Error, ways []templates.WayOut, back templates.WayOut) *templates.Refusal {
+	if len(ways) == 0 && e.Code != portal.CodeInvalid {
+		ways = []templates.WayOut{back}
+	}
+	return &templates.Refusal{Sentence: e.Sentence, Ways: ways}
 }

@@ -24,6 +24,7 @@ func (s *Site) Register(w *web.Server) {
 	account.GET("", s.showAccount)
 	account.POST("/password", s.changePassword)
 	account.POST("/zone", s.changeZone)
+	account.POST("/language", s.changeLanguage)
 	account.POST("/sign-out-everywhere", s.signOutEverywhere)
 	account.GET("/*", s.backToAccount)
 

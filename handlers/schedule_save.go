@@ -53,7 +53,7 @@ func (s *Site) saveSchedule(c echo.Context) error {
 
 // readSchedule reads the form's seven days and zone. What is not sent stays as it was. Each time that can't be
 // read has its sentence in wrong; the error is the first of them.
-func readSchedule(form web.Form, old portal.Schedule) (next portal.Schedule, wrong [7]string, err error) {
+func readSchedule(form web.Form, old portal.Schedule) (next portal.Schedule, wrong [7]portal.Text, err error) {
 	next = old
 	if form.Has("zone") {
 		next.Zone = form["zone"]
@@ -69,9 +69,9 @@ func readSchedule(form web.Form, old portal.Schedule) (next portal.Schedule, wro
 		}
 		day, refusal := portal.ParseDay(i, enabled, at)
 		if refusal != nil {
-			wrong[i] = refusal.Error()
+			wrong[i] = "This is no time that can be used."
 			if r, ok := asRefusal(refusal); ok {
-				wrong[i] = r.Sentence.String()
+				wrong[i] = r.Sentence
 			}
 			if err == nil {
 				err = refusal
@@ -87,7 +87,7 @@ func readSchedule(form web.Form, old portal.Schedule) (next portal.Schedule, wro
 }
 
 // typed puts what was sent back into the form, with what is wrong beside its field.
-func typed(s *templates.Schedule, form web.Form, wrong [7]string, refusal *portal.Error) {
+func typed(s *templates.Schedule, form web.Form, wrong [7]portal.Text, refusal *portal.Error) {
 	s.Open = true
 	for i := range s.Days {
 		s.Days[i].Enabled, s.Days[i].Wrong = form.Has(dayField(i)), wrong[i]
@@ -99,7 +99,7 @@ func typed(s *templates.Schedule, form web.Form, wrong [7]string, refusal *porta
 		s.Zone = form["zone"]
 	}
 	if refusal.Field == "zone" {
-		s.ZoneWrong = refusal.Sentence.String()
+		s.ZoneWrong = refusal.Sentence
 	}
 }
 
@@ -117,7 +117,7 @@ func (v *shown) noSchedulePage(f templates.Frame, next portal.Schedule) template
 }
 
 // saved says what a saved schedule means.
-func (v *shown) saved(next portal.Schedule) string {
+func (v *shown) saved(next portal.Schedule) portal.Text {
 	if !next.Enabled() {
 		return "Saved. There are no automatic backups from now on."
 	}
@@ -125,5 +125,5 @@ func (v *shown) saved(next portal.Schedule) string {
 	if err != nil {
 		return "The schedule is saved."
 	}
-	return "Saved: " + next.Describe().String() + " (" + loc.String() + ")."
+	return portal.Say("Saved: %s (%s).", next.Describe(), loc.String())
 }

@@ -3,6 +3,7 @@ package handlers
 import (
 	"github.com/labstack/echo/v4"
 
+	"stowage/portal"
 	"stowage/templates"
 )
 
@@ -12,5 +13,5 @@ func (s *Site) showService(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return show(c, v.servicePage(s.frame(c, v.Service.Name, templates.AreaServices)))
+	return show(c, v.servicePage(s.frame(c, portal.Verbatim(v.Service.Name), templates.AreaServices)))
 }

@@ -100,7 +100,7 @@ func serviceRow(line store.ServiceLine, now time.Time, loc *time.Location) templ
 		r.NextRun.Ago = roughly(line.NextDue, now)
 	}
 	if line.Schedule.Enabled() {
-		r.Schedule = line.Schedule.Describe().String()
+		r.Schedule = line.Schedule.Describe()
 	}
 	r.Alert = alert(line, counter, r.Newest.IsZero())
 	return r
@@ -109,7 +109,7 @@ func serviceRow(line store.ServiceLine, now time.Time, loc *time.Location) templ
 func lineStatus(line store.ServiceLine, now time.Time, loc *time.Location) templates.Status {
 	for _, o := range line.Open {
 		if o.Kind.Exclusive() && o.State.Active() && line.Unreachable.IsZero() && line.State == portal.ServiceActive {
-			return templates.Status{State: "busy", Text: "Busy", Detail: "Backing up since " + since(o.StartedAt, now, loc)}
+			return templates.Status{State: "busy", Text: "Busy", Detail: portal.Say("Backing up since %s", since(o.StartedAt, now, loc))}
 		}
 	}
 	switch {
@@ -118,9 +118,9 @@ func lineStatus(line store.ServiceLine, now time.Time, loc *time.Location) templ
 	case line.State == portal.ServiceMachineReplaced:
 		return templates.Status{State: "replaced", Text: "Another machine"}
 	case !line.Unreachable.IsZero():
-		return templates.Status{State: "unknown", Text: "Unknown", Detail: "Last seen " + since(line.SeenAt, now, loc)}
+		return templates.Status{State: "unknown", Text: "Unknown", Detail: portal.Say("Last seen %s", since(line.SeenAt, now, loc))}
 	case line.Lock != "":
-		return templates.Status{State: "busy", Text: "Busy", Detail: sinceOf(portal.LockWords(line.Lock).String(), line.LockSince, now, loc)}
+		return templates.Status{State: "busy", Text: "Busy", Detail: sinceOf(portal.LockWords(line.Lock), line.LockSince, now, loc)}
 	case line.State == portal.ServiceSuspended:
 		return templates.Status{State: "suspended", Text: "Suspended"}
 	case line.State != portal.ServiceActive:

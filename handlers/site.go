@@ -79,7 +79,7 @@ func clientOf(c echo.Context) (int64, error) {
 
 // frame gives what surrounds a page. Messages about what was just done are shown once, so it is asked for once for
 // each page.
-func (s *Site) frame(c echo.Context, title, area string) templates.Frame {
+func (s *Site) frame(c echo.Context, title portal.Text, area string) templates.Frame {
 	f := templates.Frame{Title: title, Area: area, Theme: theme(c), Demo: s.o.Demo, Faults: s.o.Faults != nil}
 	f.Brand, f.Support = s.brand(c.Request().Context())
 	if l, ok := web.CurrentLogin(c); ok {
@@ -135,8 +135,8 @@ func zone(l portal.Login) *time.Location {
 // show answers with a page.
 func show(c echo.Context, v templates.View) error { return web.Page(c, http.StatusOK, v.View()) }
 
-// done says what was done and goes on to a page.
-func (s *Site) done(c echo.Context, sentence, path string) error {
+// done says what was done and goes on to a page, which says it in its own language.
+func (s *Site) done(c echo.Context, sentence portal.Text, path string) error {
 	s.web.AddFlash(c, string(templates.ToneGood), sentence)
 	return web.See(c, path)
 }

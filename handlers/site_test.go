@@ -81,7 +81,7 @@ func open(t *testing.T, change ...func(*handlers.Options)) *site {
 		t.Fatal(err)
 	}
 	s := &site{t: t, clock: &hand{t: start}, operationOf: map[string]portal.Operation{}}
-	s.db, err = store.Open(store.Options{Path: filepath.Join(dir, "stowage.db"), Keys: keys, Now: s.clock.now, NoSync: true})
+	s.db, err = store.Open(store.Options{Path: filepath.Join(dir, "stowage.db"), Keys: keys, Now: s.clock.now, NoSync: true, Pseudo: true})
 	if err != nil {
 		t.Fatal(err)
 	}

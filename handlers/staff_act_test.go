@@ -299,7 +299,7 @@ func TestStaffSkipADate(t *testing.T) {
 	v.post(page+"/skip", "reason", "again").want(409, "Only a scheduled backup that waits can be skipped.")
 	slots, err := s.db.Slots(t.Context(), s.h100.ID, s.clock.now().Add(-time.Hour))
 	s.must(err)
-	if len(slots) != 1 || slots[0].State != portal.SlotSkipped || slots[0].Reason != "skipped by our team" {
+	if len(slots) != 1 || slots[0].State != portal.SlotSkipped || slots[0].Reason.String() != "skipped by our team" {
 		t.Errorf("slots: %+v", slots)
 	}
 	schedule, err := s.db.Schedule(t.Context(), s.h100.ID)

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -29,7 +26,7 @@ type shown struct {
 // place is where an operation stands in the line of its host.
 type place struct {
 	position int // 0 = not in the line yet
-	why      string
+	why      portal.Text
 }
 
 // look reads a service for the pages of the login that asks. What is foreign is not found.
@@ -57,7 +54,7 @@ func (s *Site) lookAt(ctx context.Context, clientID int64, uid string, l portal.
 		if err != nil {
 			return nil, err
 		}
-		v.places[o.ID] = place{position, why.String()}
+		v.places[o.ID] = place{position, why}
 	}
 	return v, nil
 }
@@ -85,7 +82,7 @@ func (v *shown) ago(t time.Time) templates.Moment {
 }
 
 // roughly says how far away an instant is with its largest unit.
-func roughly(t, now time.Time) string {
+func roughly(t, now time.Time) portal.Text {
 	d := now.Sub(t)
 	switch {
 	case d.Abs() < time.Hour:
@@ -98,23 +95,23 @@ func roughly(t, now time.Time) string {
 }
 
 // since says when something began: the time alone where that was today.
-func since(t, now time.Time, loc *time.Location) string {
+func since(t, now time.Time, loc *time.Location) portal.Text {
 	if t.IsZero() {
 		return "some time ago"
 	}
 	if portal.DateOf(t.In(loc)) == portal.DateOf(now.In(loc)) {
-		return t.In(loc).Format("15:04")
+		return portal.Say("%s", portal.When{At: t.In(loc), Layout: "15:04"})
 	}
-	return templates.At(t, now, loc).Text
+	return templates.At(t, now, loc).Text()
 }
 
-func (v *shown) since(t time.Time) string { return since(t, v.Now, v.loc) }
+func (v *shown) since(t time.Time) portal.Text { return since(t, v.Now, v.loc) }
 
 // path is an address of the service's pages.
 func (v *shown) path(rest ...string) string { return path(v.Service.UID, rest...) }
 
 // onlyLooks is the reason for which a login can't do anything at all, or "".
-func (v *shown) onlyLooks() string {
+func (v *shown) onlyLooks() portal.Text {
 	if !v.login.MayAct() {
 		return "Your login may look at everything, but change nothing."
 	}
@@ -142,7 +139,7 @@ func (v *shown) act(err error) templates.Act {
 	case !ok:
 		return templates.Denied("This can't be done right now.")
 	}
-	a := templates.Denied(refusal.Sentence.String())
+	a := templates.Denied(refusal.Sentence)
 	if ways := v.ways(refusal, ""); len(ways) > 0 {
 		a = a.With(ways[0])
 	}
@@ -153,7 +150,7 @@ func (v *shown) act(err error) templates.Act {
 func (v *shown) ways(refusal *portal.Error, note string) []templates.WayOut {
 	var out []templates.WayOut
 	for i, w := range refusal.WayOuts {
-		way := templates.WayOut{Label: w.Label.String(), Primary: i == 0}
+		way := templates.WayOut{Label: w.Label, Primary: i == 0}
 		switch w.Action {
 		case "replace_oldest":
 			way.Post = v.path("backups")
@@ -180,23 +177,14 @@ func (v *shown) ways(refusal *portal.Error, note string) []templates.WayOut {
 	return out
 }
 
+// backToBackups leads to what holds now.
+func (v *shown) backToBackups() templates.WayOut {
+	return templates.WayOut{Label: "Back to the backups", Href: v.path("backups")}
+}
+
 // asRefusal gives the error with words for people.
 func asRefusal(err error) (*portal.Error, bool) {
 	var refusal *portal.Error
 	ok := errors.As(err, &refusal)
 	return refusal, ok
-}
-
-// sentence makes a clause a sentence: "no free turn on the host in time" → "No free turn on the host in time."
-func sentence(s string) string {
-	s = strings.TrimSpace(s)
-	if s == "" {
-		return ""
-	}
-	first, size := utf8.DecodeRuneInString(s)
-	s = string(unicode.ToUpper(first)) + s[size:]
-	if !strings.ContainsAny(s[len(s)-1:], ".!?") {
-		s += "."
-	}
-	return s
 }

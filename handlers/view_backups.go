@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -27,7 +26,7 @@ func (v *shown) backupNow() templates.BackupNow {
 	_, err := portal.ManualBackup(v.login.Actor(), "", "")(v.Situation)
 	refusal, ok := asRefusal(err)
 	if ok && refusal.Code == portal.CodeQuota && slices.ContainsFunc(refusal.WayOuts, func(w portal.WayOut) bool { return w.Action == "replace_oldest" }) {
-		return templates.BackupNow{Act: templates.Allowed(), Warning: refusal.Sentence.String() + " You will be asked which one goes afterwards."}
+		return templates.BackupNow{Act: templates.Allowed(), Warning: portal.Sentences(refusal.Sentence, "You will be asked which one goes afterwards.")}
 	}
 	b := templates.BackupNow{Act: v.act(err)}
 	if err != nil || v.Service.Status == "stopped" {
@@ -74,7 +73,7 @@ func (v *shown) row(b portal.Backup) templates.BackupRow {
 	act := v.onlyLooks() == ""
 	row := templates.BackupRow{
 		UID: b.UID, State: string(b.Class), Origin: string(b.Origin), When: v.ago(startOf(b)), Note: b.Note, Mode: b.Mode,
-		Inside: diskWords(b.DisksIn, ""), Outside: diskWords(b.DisksOut, " (left out of backups)"),
+		Inside: diskWords(b.DisksIn, false), Outside: diskWords(b.DisksOut, true),
 		Badges: badges(b), Remark: v.remark(b), Protected: b.Protected, EditNote: act && b.Complete() && !v.off(),
 		Remove:     v.may(portal.RemoveBackup(v.login.Actor(), b.UID)),
 		HideRemove: b.Volid == "" || b.Class == portal.ClassMissing,
@@ -103,14 +102,18 @@ func startOf(b portal.Backup) time.Time {
 	return b.StartedAt
 }
 
-func diskWords(disks []portal.Disk, why string) []string {
-	var list []string
+// diskWords names disks with their sizes; out says that they are left out of backups.
+func diskWords(disks []portal.Disk, out bool) []portal.Text {
+	var list []portal.Text
 	for _, d := range disks {
-		text := d.Key
+		text := portal.Verbatim(d.Key)
 		if d.Size > 0 {
-			text += " " + templates.Bytes(d.Size)
+			text = portal.Say("%s %s", d.Key, portal.Size(d.Size))
 		}
-		list = append(list, text+why)
+		if out {
+			text = portal.Say("%s (left out of backups)", text)
+		}
+		list = append(list, text)
 	}
 	return list
 }
@@ -137,20 +140,20 @@ func badges(b portal.Backup) []templates.Badge {
 }
 
 // remark is one more sentence about a copy.
-func (v *shown) remark(b portal.Backup) string {
+func (v *shown) remark(b portal.Backup) portal.Text {
 	switch {
 	case b.Class == portal.ClassMissing:
-		return "It is not on the storage any more since " + v.since(b.MissingSince) + ". It was not removed by the portal; our team has been told."
+		return portal.Say("It is not on the storage any more since %s. It was not removed by the portal; our team has been told.", v.since(b.MissingSince))
 	case b.Removing:
 		return "It is being removed."
 	case !b.MissingSince.IsZero() && b.Complete():
 		return "The last look at the storage did not show it; we are looking again."
 	case b.Origin == portal.OriginBeforeRestore && !b.KeepUntil.IsZero():
-		return "Kept until " + v.at(b.KeepUntil).Text + ", outside your places."
+		return portal.Say("Kept until %s, outside your places.", v.at(b.KeepUntil).When)
 	case b.Class == portal.ClassRunning:
 		return "It is being made."
 	}
-	return b.Reason.String()
+	return b.Reason
 }
 
 // runningCards are the operations under way or waiting, with their progress.
@@ -194,7 +197,7 @@ func (v *shown) card(o portal.Operation) templates.Running {
 }
 
 // timeLeft says about how long something will take.
-func timeLeft(d time.Duration) string {
+func timeLeft(d time.Duration) portal.Text {
 	switch {
 	case d < time.Minute:
 		return "less than a minute left"
@@ -203,29 +206,29 @@ func timeLeft(d time.Duration) string {
 	default:
 		d = d.Round(time.Hour)
 	}
-	return "about " + portal.Duration(d).String() + " left"
+	return portal.Say("about %s left", portal.Duration(d))
 }
 
 // stale is the sentence that stands instead of figures where nobody can know them now.
-func (v *shown) stale(o portal.Operation) string {
+func (v *shown) stale(o portal.Operation) portal.Text {
 	since := v.unreachable()
 	switch {
 	case !since.IsZero():
 	case o.WaitsFor == "we can't reach your host":
 		since = o.ProgressAt
 	case v.standstill() != nil && !v.Pulse.TickAt.IsZero():
-		return "The portal has not looked at your host since " + v.since(v.Pulse.TickAt) + ". The backup goes on there without it."
+		return portal.Say("The portal has not looked at your host since %s. The backup goes on there without it.", v.since(v.Pulse.TickAt))
 	default:
 		return ""
 	}
-	return "We can't reach your host since " + v.since(since) + ". A backup that has begun goes on there without us."
+	return portal.Say("We can't reach your host since %s. A backup that has begun goes on there without us.", v.since(since))
 }
 
-func (v *shown) cardTitle(o portal.Operation) string {
+func (v *shown) cardTitle(o portal.Operation) portal.Text {
 	b, known := v.backup(o.BackupID)
 	switch {
 	case o.Kind == portal.KindDelete && known:
-		return "Removing the copy of " + v.at(startOf(b)).Text
+		return portal.Say("Removing the copy of %s", v.at(startOf(b)).When)
 	case o.Kind == portal.KindDelete:
 		return "Removing a copy"
 	case o.Kind == portal.KindProtect && o.Protect:
@@ -237,20 +240,20 @@ func (v *shown) cardTitle(o portal.Operation) string {
 	case o.State == portal.StateQueued:
 		return "A backup waits"
 	}
-	return "Backing up " + v.Service.Name
+	return portal.Say("Backing up %s", v.Service.Name)
 }
 
 // stepWords say what an operation does now, or what it waits for.
-func (v *shown) stepWords(o portal.Operation) string {
+func (v *shown) stepWords(o portal.Operation) portal.Text {
 	switch {
 	case o.State == portal.StateHeld:
-		return o.Reason.String()
+		return o.Reason
 	case o.State == portal.StateQueued:
 		return v.waits(o)
 	case !o.CancelAt.IsZero():
 		return "Being cancelled"
 	case o.WaitsFor != "":
-		return "Waiting: " + o.WaitsFor.String()
+		return portal.Say("Waiting: %s", o.WaitsFor)
 	}
 	switch o.Step {
 	case portal.StepPreflight:
@@ -269,29 +272,29 @@ func (v *shown) stepWords(o portal.Operation) string {
 }
 
 // waits says where an operation stands in the line and what it waits for.
-func (v *shown) waits(o portal.Operation) string {
+func (v *shown) waits(o portal.Operation) portal.Text {
 	place, inLine := v.places[o.ID]
 	why := place.why
 	if why == "" {
-		why = o.WaitsFor.String()
+		why = o.WaitsFor
 	}
-	var text string
+	var text portal.Text
 	switch {
 	case o.RunAfter.After(v.Now) && o.Attempt > 0:
-		text = "Tried again at " + v.since(o.RunAfter)
+		text = portal.Say("Tried again at %s", v.since(o.RunAfter))
 	case o.RunAfter.After(v.Now) && why == "":
-		return "Begins at " + v.since(o.RunAfter) + "."
+		return portal.Say("Begins at %s.", v.since(o.RunAfter))
 	case o.RunAfter.After(v.Now):
-		text = "Looked at again at " + v.since(o.RunAfter)
+		text = portal.Say("Looked at again at %s", v.since(o.RunAfter))
 	case inLine && place.position > 0 && o.Kind == portal.KindBackup:
-		text = templates.Ordinal(place.position) + " in line"
+		text = templates.InLine(place.position)
 	default:
 		text = "Waiting"
 	}
 	if why != "" {
-		text += ": " + why
+		text = portal.Say("%s: %s", text, why)
 	}
-	return text + ". You can close this page."
+	return portal.Say("%s. You can close this page.", text)
 }
 
 // mayCancel tells whether a person may end an operation now: what the store would answer.
@@ -337,28 +340,24 @@ func (v *shown) deletePage(f templates.Frame, b portal.Backup) templates.DeleteP
 	f.Crumbs, f.Zone = v.crumbs(templates.Crumb{Text: "Backups", Href: v.path("backups")}, templates.Crumb{Text: "Remove"}), v.Schedule.Zone
 	p := templates.DeletePage{
 		Frame: f, Service: v.head(templates.TabBackups), Backup: b.UID, When: v.ago(startOf(b)), Note: b.Note,
-		Warning: portal.RemovalWarning(v.copies, b.UID).String(), Remove: v.may(portal.RemoveBackup(v.login.Actor(), b.UID)),
+		Warning: portal.RemovalWarning(v.copies, b.UID), Remove: v.may(portal.RemoveBackup(v.login.Actor(), b.UID)),
 	}
 	if b.Size > 0 {
 		p.Size = templates.Bytes(b.Size)
 	}
-	p.Lost = []string{"The state of " + v.Service.Name + " of " + p.When.Text + ". It can't be brought back."}
-	p.Stays = []string{"The machine itself, with everything on it."}
+	p.Lost = []portal.Text{portal.Say("The state of %s of %s. It can't be brought back.", v.Service.Name, p.When.When)}
+	p.Stays = []portal.Text{"The machine itself, with everything on it."}
 	others := 0
 	for _, c := range v.copies {
 		if c.UID != b.UID && (c.Class == portal.ClassGood || c.Class == portal.ClassSuspect) && c.Origin != portal.OriginExternal {
 			others++
 		}
 	}
-	switch others {
-	case 0:
-	case 1:
-		p.Stays = append(p.Stays, "Your other backup.")
-	default:
-		p.Stays = append(p.Stays, fmt.Sprintf("Your other %d backups.", others))
+	if others > 0 {
+		p.Stays = append(p.Stays, portal.Count(others, "Your other backup.", "Your other %d backups."))
 	}
 	if v.Schedule.Enabled() {
-		p.Stays = append(p.Stays, "The schedule: "+v.Schedule.Describe().String()+".")
+		p.Stays = append(p.Stays, portal.Say("The schedule: %s.", v.Schedule.Describe()))
 	}
 	return p
 }
@@ -381,7 +380,7 @@ func (v *shown) choosePage(f templates.Frame, note string) templates.ChoosePage 
 		})
 	}
 	if room.Allowed && p.Act.Can {
-		p.Act = templates.Denied("A place is free: no copy has to go for a new backup.").With(templates.WayOut{Label: "Back to the backups", Href: v.path("backups")})
+		p.Act = templates.Denied("A place is free: no copy has to go for a new backup.").With(v.backToBackups())
 	}
 	return p
 }

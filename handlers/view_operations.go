@@ -31,67 +31,68 @@ func (t teller) row(line store.OperationLine) templates.OperationRow {
 	}
 	if t.staff {
 		r.Service, r.Client, r.Href = line.ServiceName, line.ClientName, "/admin/operations/"+line.UID
-		r.Where = line.ServerName
+		r.Where = portal.Verbatim(line.ServerName)
 		if line.Node != "" {
-			r.Where += " (node " + line.Node + ")"
+			r.Where = portal.Say("%s (node %s)", line.ServerName, line.Node)
 		}
 	}
 	return r
 }
 
 // title names an operation: "Scheduled backup", "Removal of the copy of Thu 12 Nov 03:00".
-func (t teller) title(line store.OperationLine) string {
-	of := ""
-	if !line.CopyBegan.IsZero() {
-		of = " of " + templates.At(line.CopyBegan, t.now, t.loc).Text
-	}
-	switch line.Kind {
-	case portal.KindDelete:
-		return "Removal of the copy" + of
-	case portal.KindProtect:
-		if line.Protect {
-			return "Protection of the copy" + of
-		}
-		return "End of the protection of the copy" + of
-	}
-	if line.Scheduled() {
+func (t teller) title(line store.OperationLine) portal.Text {
+	of := templates.At(line.CopyBegan, t.now, t.loc)
+	switch {
+	case line.Kind == portal.KindDelete && of.IsZero():
+		return "Removal of the copy"
+	case line.Kind == portal.KindDelete:
+		return portal.Say("Removal of the copy of %s", of.When)
+	case line.Kind == portal.KindProtect && line.Protect && of.IsZero():
+		return "Protection of the copy"
+	case line.Kind == portal.KindProtect && line.Protect:
+		return portal.Say("Protection of the copy of %s", of.When)
+	case line.Kind == portal.KindProtect && of.IsZero():
+		return "End of the protection of the copy"
+	case line.Kind == portal.KindProtect:
+		return portal.Say("End of the protection of the copy of %s", of.When)
+	case line.Scheduled():
 		return "Scheduled backup"
 	}
 	return "Backup"
 }
 
 // outcome says how an operation stands or ended, in one sentence for everybody.
-func (t teller) outcome(o store.OperationLine) string {
+func (t teller) outcome(o store.OperationLine) portal.Text {
 	switch o.State {
 	case portal.StateQueued:
 		if o.WaitsFor != "" {
-			return "Waits: " + o.WaitsFor.String() + "."
+			return portal.Say("Waits: %s.", o.WaitsFor)
 		}
 		return "Waits for its turn."
 	case portal.StateRunning:
-		return "Under way since " + since(o.StartedAt, t.now, t.loc) + "."
+		return portal.Say("Under way since %s.", since(o.StartedAt, t.now, t.loc))
 	}
 	reason := o.Reason
 	if o.Kind == portal.KindBackup && o.State == portal.StateSucceeded && o.CopyGone {
 		reason = portal.Sentences("The backup was made, and has been removed since.", reason.Without(portal.InYourList))
 	}
-	return portal.Sentences(reason, o.Warning).String()
+	return portal.Sentences(reason, o.Warning)
 }
 
 // who says who asked for an operation. To clients, staff are "our team".
-func (t teller) who(line store.OperationLine) string {
+func (t teller) who(line store.OperationLine) portal.Text {
 	switch {
 	case line.Actor == "cron":
 		return "Schedule"
 	case strings.HasPrefix(line.Actor, "client:") && line.Who != "", t.staff && line.Who != "":
-		return line.Who
+		return portal.Verbatim(line.Who)
 	case t.staff:
-		return line.Actor
+		return portal.Verbatim(line.Actor)
 	}
 	return "Our team"
 }
 
-func took(o portal.Operation) string {
+func took(o portal.Operation) portal.Text {
 	if o.StartedAt.IsZero() || o.EndedAt.IsZero() || o.EndedAt.Before(o.StartedAt) {
 		return ""
 	}
@@ -110,7 +111,7 @@ func (t teller) operation(o store.OperationView, machine string) templates.Opera
 	if o.State == portal.StateFailed || o.State == portal.StateHeld {
 		v.Unharmed = unharmed(o.Operation)
 		if told := toldAt(o); !told.IsZero() {
-			v.Told = "Our team was told at " + since(told, t.now, t.loc) + "; the reference is " + o.Reference + "."
+			v.Told = portal.Say("Our team was told at %s; the reference is %s.", since(told, t.now, t.loc), o.Reference)
 		}
 	}
 	return v
@@ -127,16 +128,25 @@ func toldAt(o store.OperationView) time.Time {
 }
 
 // unharmed says what a failure has left alone, as far as the outcome does not say so by itself.
-func unharmed(o portal.Operation) string {
+func unharmed(o portal.Operation) portal.Text {
 	switch {
 	case o.Kind != portal.KindBackup:
 		return "Your machine and your other backups were not touched."
 	case o.Evicted && o.Timing == portal.TimingBefore:
 		return "Your machine was not changed. To make room, the oldest backup had been removed; the others are untouched."
-	case strings.Contains(o.Reason.String(), "untouched"):
+	case mentions(o.Reason, "untouched"):
 		return "Your machine was not changed."
 	}
 	return "Your machine was not changed, and your other backups are untouched."
+}
+
+// mentions tells whether a word stands in a text's wording, or in that of a text within it.
+func mentions(t portal.Text, word string) bool {
+	key, _, args := t.Parts()
+	return strings.Contains(key, word) || slices.ContainsFunc(args, func(a any) bool {
+		inner, ok := a.(portal.Text)
+		return ok && mentions(inner, word)
+	})
 }
 
 // stepsOf lists the steps of an operation in their order.
@@ -158,7 +168,7 @@ func stepsOf(o portal.Operation) []string {
 	return list
 }
 
-var stepTitles = map[string]string{
+var stepTitles = map[string]portal.Text{
 	portal.StepPreflight: "Look at the machine, the storage and the free places",
 	portal.StepDump:      "Write the copy and check it",
 	portal.StepVerify:    "Check the copy",
@@ -166,7 +176,7 @@ var stepTitles = map[string]string{
 	portal.StepProtect:   "Change the protection",
 }
 
-func stepTitle(o portal.Operation, step string) string {
+func stepTitle(o portal.Operation, step string) portal.Text {
 	if step == portal.StepEvict {
 		if o.Timing == portal.TimingAfter {
 			return "Remove the copy that was to go"
@@ -176,7 +186,7 @@ func stepTitle(o portal.Operation, step string) string {
 	if title, ok := stepTitles[step]; ok {
 		return title
 	}
-	return step
+	return portal.Verbatim(step)
 }
 
 // steps shows which steps are done, which one is under way, and which are to come.
@@ -198,7 +208,7 @@ func (t teller) steps(o store.OperationView) []templates.Step {
 			if began[i].IsZero() {
 				began[i] = n.At
 			}
-			out[i].Sentence = n.Text.String()
+			out[i].Sentence = n.Text
 		}
 		if out[i].State != "waiting" && out[i].State != "skipped" {
 			out[i].Began = templates.At(began[i], t.now, t.loc)
@@ -230,8 +240,8 @@ func stepState(o portal.Operation, i, present int) string {
 func (t teller) log(o store.OperationView) []templates.LogLine {
 	var lines []templates.LogLine
 	for _, n := range o.Steps {
-		line := templates.LogLine{At: templates.At(n.At, t.now, t.loc), Text: n.Text.String()}
-		line.At.Text = n.At.In(t.loc).Format("15:04:05")
+		line := templates.LogLine{At: templates.At(n.At, t.now, t.loc), Text: n.Text}
+		line.At.Layout = "15:04:05"
 		switch n.What {
 		case "failed":
 			line.Tone = templates.ToneBad
@@ -248,7 +258,7 @@ func (t teller) log(o store.OperationView) []templates.LogLine {
 
 // operationPage is one operation as a client sees it.
 func (v *shown) operationPage(f templates.Frame, o store.OperationView) templates.OperationPage {
-	f.Crumbs = v.crumbs(templates.Crumb{Text: "History", Href: v.path("operations")}, templates.Crumb{Text: o.Reference})
+	f.Crumbs = v.crumbs(templates.Crumb{Text: "History", Href: v.path("operations")}, templates.Crumb{Text: portal.Verbatim(o.Reference)})
 	f.Zone = v.Schedule.Zone
 	view := v.teller().operation(o, v.Service.Name)
 	view.Cancel = v.mayCancel(o.Operation)

@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"fmt"
 	"time"
 
 	"stowage/portal"
@@ -24,14 +23,14 @@ func (v *shown) schedule() templates.Schedule {
 			out.Later = append(out.Later, v.run(slot.Due))
 		}
 		out.Replaces = v.replaces()
-		out.Summary = s.Describe().String() + ", next " + portal.Near(next[0].Due, v.Now, v.loc).String()
+		out.Summary = portal.Say("%s, next %s", s.Describe(), portal.Near(next[0].Due, v.Now, v.loc))
 	} else if s.Enabled() {
-		out.Summary = s.Describe().String()
+		out.Summary = s.Describe()
 	}
 	return out
 }
 
-func scheduleInfo(quota int) string {
+func scheduleInfo(quota int) portal.Text {
 	switch quota {
 	case 0:
 		return "Your package includes no new backups, so nothing runs on these days."
@@ -41,12 +40,12 @@ func scheduleInfo(quota int) string {
 	if quota == 2 {
 		return "Scheduled backups replace the oldest when both places are used."
 	}
-	return fmt.Sprintf("Scheduled backups replace the oldest when all %d places are used.", quota)
+	return portal.Say("Scheduled backups replace the oldest when all %d places are used.", quota)
 }
 
 func days(s portal.Schedule) (out [7]templates.Day) {
 	for i, d := range s.Days {
-		out[i] = templates.Day{Name: time.Weekday(i).String(), Enabled: d.Enabled, Time: d.At.String()}
+		out[i] = templates.Day{Name: portal.DayName(time.Weekday(i)), Enabled: d.Enabled, Time: d.At.String()}
 	}
 	return out
 }
@@ -67,16 +66,22 @@ func sameTime(s portal.Schedule) string {
 }
 
 // modeWarning says what the backup mode does to the machine, and when.
-func (v *shown) modeWarning() string {
-	what := map[string]string{"stop": "shuts down briefly", "suspend": "stands still briefly"}[v.Service.ModeIn(v.Product)]
-	if what == "" || !v.Schedule.Enabled() {
+func (v *shown) modeWarning() portal.Text {
+	if !v.Schedule.Enabled() {
 		return ""
 	}
-	when := "at these times"
-	if same := sameTime(v.Schedule.Schedule); same != "" {
-		when = "at " + same
+	at := sameTime(v.Schedule.Schedule)
+	switch mode := v.Service.ModeIn(v.Product); {
+	case mode == "stop" && at == "":
+		return "Your machine shuts down briefly at these times."
+	case mode == "stop":
+		return portal.Say("Your machine shuts down briefly at %s.", at)
+	case mode == "suspend" && at == "":
+		return "Your machine stands still briefly at these times."
+	case mode == "suspend":
+		return portal.Say("Your machine stands still briefly at %s.", at)
 	}
-	return "Your machine " + what + " " + when + "."
+	return ""
 }
 
 // maySave tells whether the schedule may be changed.
@@ -112,17 +117,17 @@ func (v *shown) coming() portal.Eviction {
 }
 
 // replaces says which copy the next run would replace.
-func (v *shown) replaces() string {
+func (v *shown) replaces() portal.Text {
 	e := v.coming()
 	switch {
 	case e.Skip:
-		return "It would be skipped: " + e.Reason.String() + "."
+		return portal.Say("It would be skipped: %s.", e.Reason)
 	case e.Victim == nil:
 		return ""
 	case e.Timing == portal.TimingAfter:
-		return "Once it is good, " + v.NameCopy(e.Victim.Start(), e.Victim.Size).String() + " is removed."
+		return portal.Say("Once it is good, %s is removed.", v.NameCopy(e.Victim.Start(), e.Victim.Size))
 	}
-	return "It will replace " + v.NameCopy(e.Victim.Start(), e.Victim.Size).String() + "."
+	return portal.Say("It will replace %s.", v.NameCopy(e.Victim.Start(), e.Victim.Size))
 }
 
 // suggestion is the one tap for a service without a schedule: a time at which its host has little to do.
@@ -162,53 +167,56 @@ func (v *shown) ledger() templates.Ledger {
 // slot fills in what became of one slot.
 func (v *shown) slot(dot *templates.Dot, i int) {
 	s := v.Slots[i]
-	dot.State, dot.Reason, dot.Operation = string(s.State), sentence(s.Reason.String()), s.Operation
+	dot.State, dot.Reason, dot.Operation = string(s.State), s.Reason, s.Operation
 	switch {
 	case s.State == portal.SlotDue && s.WaitsFor != "":
-		dot.Reason = "Waits: " + s.WaitsFor.String() + "."
+		dot.Reason = portal.Say("Waits: %s.", s.WaitsFor)
 	case s.State == portal.SlotDue:
 		dot.Reason = "Waits for its turn."
 	case s.State == portal.SlotDone:
-		dot.Reason = sentence(s.Reason.Without(portal.InYourList).String()) // whether it still is, the list says
+		dot.Reason = s.Reason.Without(portal.InYourList) // whether it still is, the list says
 	}
-	dot.Evidence = "Due " + v.clock(s.DueAt, s.DueAt)
+	evidence := []portal.Text{portal.Say("Due %s", v.clock(s.DueAt, s.DueAt))}
 	if !s.Began.IsZero() {
-		dot.Evidence += ", began " + v.clock(s.Began, s.DueAt)
+		evidence = append(evidence, portal.Say("began %s", v.clock(s.Began, s.DueAt)))
 	}
 	if !s.Began.IsZero() && !s.Ended.IsZero() && s.State.Ended() {
-		dot.Evidence += ", ended " + v.clock(s.Ended, s.DueAt)
+		evidence = append(evidence, portal.Say("ended %s", v.clock(s.Ended, s.DueAt)))
 	}
 	if s.Size > 0 {
-		dot.Evidence += ", " + templates.Bytes(s.Size)
+		evidence = append(evidence, templates.Bytes(s.Size))
 	}
 	if s.Attempt > 1 {
-		dot.Evidence += ", " + templates.Plural(s.Attempt, "attempt")
+		evidence = append(evidence, portal.Count(s.Attempt, "1 attempt", "%d attempts"))
 	}
-	dot.Evidence += "."
+	dot.Evidence = portal.Say("%s.", templates.Listed(evidence...))
 	switch s.State {
 	case portal.SlotDue:
 		if s.RunAfter.After(v.Now) {
-			dot.NextTry = "Tried " + portal.Near(s.RunAfter, v.Now, v.loc).String() + ", until " + v.clock(s.StartBy, s.DueAt) + "."
+			dot.NextTry = portal.Say("Tried %s, until %s.", portal.Near(s.RunAfter, v.Now, v.loc), v.clock(s.StartBy, s.DueAt))
 		} else {
-			dot.NextTry = "It may start until " + v.clock(s.StartBy, s.DueAt) + "."
+			dot.NextTry = portal.Say("It may start until %s.", v.clock(s.StartBy, s.DueAt))
 		}
 	case portal.SlotFailed, portal.SlotMissed, portal.SlotSkipped:
+		if s.State != portal.SlotSkipped {
+			dot.Reference = s.Reference
+		}
 		if next := v.nextRuns(1); len(next) > 0 && i == len(v.Slots)-1 {
-			dot.NextTry = "The next run is " + portal.Near(next[0].Due, v.Now, v.loc).String() + "."
+			dot.NextTry = portal.Say("The next run is %s.", portal.Near(next[0].Due, v.Now, v.loc))
 		}
 	}
 }
 
 // clock says the time of an instant, with its day where that is not the day of the slot.
-func (v *shown) clock(t, slot time.Time) string {
+func (v *shown) clock(t, slot time.Time) portal.When {
 	if portal.DateOf(t.In(v.loc)) == portal.DateOf(slot.In(v.loc)) {
-		return t.In(v.loc).Format("15:04")
+		return portal.When{At: t.In(v.loc), Layout: "15:04"}
 	}
-	return t.In(v.loc).Format("Mon 2 Jan 15:04")
+	return portal.When{At: t.In(v.loc), Layout: "Mon 2 Jan 15:04"}
 }
 
-func dayName(d portal.Date) string {
-	return time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, time.UTC).Format("Mon 2 Jan")
+func dayName(d portal.Date) portal.When {
+	return portal.When{At: time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, time.UTC), Layout: "Mon 2 Jan"}
 }
 
 // lastDays gives the ledger's days in a zone, oldest first.

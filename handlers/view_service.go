@@ -18,7 +18,7 @@ func (v *shown) head(tab string) templates.ServiceHead {
 
 // crumbs are the way to a page of the service; the last step is where one is.
 func (v *shown) crumbs(further ...templates.Crumb) []templates.Crumb {
-	list := []templates.Crumb{{Text: "Services", Href: "/services"}, {Text: v.Service.Name, Href: v.path()}}
+	list := []templates.Crumb{{Text: "Services", Href: "/services"}, {Text: portal.Verbatim(v.Service.Name), Href: v.path()}}
 	list = append(list, further...)
 	list[len(list)-1].Href = ""
 	return list
@@ -50,13 +50,13 @@ func (v *shown) status() templates.Status {
 	case v.Service.State == portal.ServiceMachineReplaced:
 		return templates.Status{State: "replaced", Text: "Another machine"}
 	case !v.unreachable().IsZero():
-		return templates.Status{State: "unknown", Text: "Unknown", Detail: "Last seen " + v.since(v.Service.SeenAt)}
+		return templates.Status{State: "unknown", Text: "Unknown", Detail: portal.Say("Last seen %s", v.since(v.Service.SeenAt))}
 	case op != nil && op.State == portal.StateHeld:
-		return templates.Status{State: "busy", Text: "Busy", Detail: "Our team is looking at a backup since " + v.since(op.StartedAt)}
+		return templates.Status{State: "busy", Text: "Busy", Detail: portal.Say("Our team is looking at a backup since %s", v.since(op.StartedAt))}
 	case op != nil:
-		return templates.Status{State: "busy", Text: "Busy", Detail: "Backing up since " + v.since(op.StartedAt)}
+		return templates.Status{State: "busy", Text: "Busy", Detail: portal.Say("Backing up since %s", v.since(op.StartedAt))}
 	case v.Service.Lock != "":
-		return templates.Status{State: "busy", Text: "Busy", Detail: sinceOf(portal.LockWords(v.Service.Lock).String(), v.Service.LockSince, v.Now, v.loc)}
+		return templates.Status{State: "busy", Text: "Busy", Detail: sinceOf(portal.LockWords(v.Service.Lock), v.Service.LockSince, v.Now, v.loc)}
 	case v.Service.State == portal.ServiceSuspended:
 		return templates.Status{State: "suspended", Text: "Suspended"}
 	case v.Service.State != portal.ServiceActive:
@@ -74,15 +74,15 @@ func machineStatus(word string) templates.Status {
 	case "", "unknown":
 		return templates.Status{State: "unknown", Text: "Unknown"}
 	}
-	return templates.Status{State: "stopped", Text: strings.TrimSuffix(sentence(word), ".")}
+	return templates.Status{State: "stopped", Text: portal.Verbatim(strings.ToUpper(word[:1]) + word[1:])} // "paused", "prelaunch": Proxmox's own
 }
 
 // sinceOf says what, and since when where that is known: "moving to another host since 02:09".
-func sinceOf(what string, t, now time.Time, loc *time.Location) string {
+func sinceOf(what portal.Text, t, now time.Time, loc *time.Location) portal.Text {
 	if t.IsZero() {
 		return what
 	}
-	return what + " since " + since(t, now, loc)
+	return portal.Say("%s since %s", what, since(t, now, loc))
 }
 
 // notices are the banners of what lasts.
@@ -105,14 +105,14 @@ func (v *shown) notices() []templates.Notice {
 		list = append(list, *notice)
 	}
 	if p := v.Pause; p != nil {
-		list = append(list, templates.NoticePaused(strings.TrimSuffix(p.Reason, "."), v.at(p.EndsAt).Text))
+		list = append(list, templates.NoticePaused(portal.Verbatim(strings.TrimSuffix(p.Reason, ".")), v.at(p.EndsAt).Text()))
 	}
 	if v.Service.Lock != "" && v.exclusive() == nil && v.unreachable().IsZero() {
-		list = append(list, templates.NoticeLocked(portal.LockWords(v.Service.Lock).String(), v.since(v.Service.LockSince)))
+		list = append(list, templates.NoticeLocked(portal.LockWords(v.Service.Lock), v.since(v.Service.LockSince)))
 	}
 	if v.Service.QuotaIn(v.Product) == 0 && v.counter.ReadOnly {
 		_, text := portal.QuotaZero(v.copies)
-		list = append(list, templates.Notice{Kind: "quota", Tone: templates.ToneInfo, Sentence: text.String()})
+		list = append(list, templates.Notice{Kind: "quota", Tone: templates.ToneInfo, Sentence: text})
 	}
 	return list
 }
@@ -157,7 +157,7 @@ func (v *shown) protection() templates.Protection {
 		in.Next = next[0].Due
 	}
 	p := portal.ProtectionOf(in)
-	return templates.Protection{Sentence: p.Sentence.String(), Tone: map[portal.Level]templates.Tone{
+	return templates.Protection{Sentence: p.Sentence, Tone: map[portal.Level]templates.Tone{
 		portal.LevelOK: templates.ToneGood, portal.LevelWarn: templates.ToneWarn, portal.LevelBad: templates.ToneBad,
 	}[p.Level]}
 }
@@ -188,13 +188,13 @@ func (v *shown) servicePage(f templates.Frame) templates.ServicePage {
 	}
 	if newest := v.newest(); newest != nil {
 		p.Newest = v.ago(newest.Start())
-		p.NewestNote = templates.Bytes(newest.Size) + ", " + string(newest.Origin)
+		p.NewestNote = templates.Listed(templates.Bytes(newest.Size), originClause(newest.Origin))
 	}
 	if next := v.nextRuns(1); len(next) > 0 {
 		p.NextRun = v.run(next[0].Due)
 	}
 	if v.Schedule.Enabled() {
-		p.Schedule = v.Schedule.Describe().String()
+		p.Schedule = v.Schedule.Describe()
 	}
 	for i, line := range v.Recent {
 		if i < 5 {
@@ -202,6 +202,19 @@ func (v *shown) servicePage(f templates.Frame) templates.ServicePage {
 		}
 	}
 	return p
+}
+
+// originClause says where a copy came from, in the middle of a line.
+func originClause(o portal.Origin) portal.Text {
+	switch o {
+	case portal.OriginScheduled:
+		return "scheduled"
+	case portal.OriginManual:
+		return "manual"
+	case portal.OriginBeforeRestore:
+		return "before-restore"
+	}
+	return portal.Verbatim(string(o))
 }
 
 // run gives a coming run in the service's zone and in UTC.
@@ -216,40 +229,40 @@ func (v *shown) hardware() []templates.Fact {
 	h := v.Service.Hardware
 	var list []templates.Fact
 	if h.Cores > 0 {
-		list = append(list, templates.Fact{Name: "Processor", Value: templates.Plural(h.Cores*max(h.Sockets, 1), "core")})
+		list = append(list, templates.Fact{Name: "Processor", Value: portal.Count(h.Cores*max(h.Sockets, 1), "1 core", "%d cores")})
 	}
 	if h.MemoryMB > 0 {
 		list = append(list, templates.Fact{Name: "Memory", Value: templates.Bytes(int64(h.MemoryMB) << 20)})
 	}
 	for _, d := range h.Disks {
-		f := templates.Fact{Name: "Disk " + d.Key, Value: templates.Bytes(d.Size)}
+		f := templates.Fact{Name: portal.Say("Disk %s", d.Key), Value: templates.Bytes(d.Size)}
 		if !d.Backup {
 			f.Hint = "not in backups"
 		}
 		list = append(list, f)
 	}
 	for _, n := range h.Nets {
-		list = append(list, templates.Fact{Name: "Network " + n.Key, Value: n.MAC})
+		list = append(list, templates.Fact{Name: portal.Say("Network %s", n.Key), Value: portal.Verbatim(n.MAC)})
 	}
 	return list
 }
 
 // facts are what else there is to know of a service.
 func (v *shown) facts() []templates.Fact {
-	list := []templates.Fact{{Name: "Package", Value: v.Product.Name}, {Name: "Host", Value: v.Service.Node}}
+	list := []templates.Fact{{Name: "Package", Value: portal.Verbatim(v.Product.Name)}, {Name: "Host", Value: portal.Verbatim(v.Service.Node)}}
 	if v.Service.Status == "running" && v.Service.Uptime > 0 && v.unreachable().IsZero() {
 		list = append(list, templates.Fact{Name: "Running for", Value: roughlyFor(v.Service.Uptime)})
 	}
-	return append(list, templates.Fact{Name: "Time zone", Value: v.Schedule.Zone})
+	return append(list, templates.Fact{Name: "Time zone", Value: portal.Verbatim(v.Schedule.Zone)})
 }
 
 // roughlyFor says a length of time with its largest unit.
-func roughlyFor(d time.Duration) string {
+func roughlyFor(d time.Duration) portal.Text {
 	if d >= time.Hour {
 		d = d.Truncate(time.Hour)
 	}
 	if d >= 48*time.Hour {
 		d = d.Truncate(24 * time.Hour)
 	}
-	return portal.Duration(d).String()
+	return portal.Duration(d)
 }

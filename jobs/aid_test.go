@@ -15,8 +15,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"stowage/portal"
+	"stowage/portal/lang"
 	"stowage/pve/pvesim"
 	"stowage/store"
 )
@@ -25,7 +27,8 @@ import (
 // terms, statuses and paths.
 var internalWords = regexp.MustCompile(`(?i)upid|vzdump|qemu|/|\bpve\d|proxmox|\b(401|403|500|595|596|599)\b|vm\.|datastore|sys\.|config lock|lock file|token|\blocal\b|\bshared\b|\bvault\b|uuid|http|listing|authority|epoch`)
 
-// scene is a world whose every sentence for customers is read at the end of the test: none may hold internal words.
+// scene is a world whose every sentence for customers is read at the end of the test, in every language: none may hold
+// internal words.
 func scene(t *testing.T, o worldOptions) *world {
 	t.Helper()
 	w := newWorld(t, o)
@@ -37,9 +40,12 @@ func scene(t *testing.T, o worldOptions) *world {
 			`SELECT reason FROM operations UNION SELECT waits_for FROM operations UNION SELECT warning FROM operations`,
 			`SELECT text FROM operation_steps`, `SELECT reason FROM slots`, `SELECT reason FROM backups`,
 		} {
-			for _, text := range w.column(q) {
-				if hit := internalWords.FindString(text); hit != "" {
-					t.Errorf("a customer reads %q: %s", hit, text)
+			for _, kept := range w.column(q) {
+				for _, l := range lang.Languages() {
+					text := lang.For(l.Tag).Say(portal.Text(kept))
+					if hit := internalWords.FindString(text); hit != "" || strings.ContainsFunc(text, unicode.IsControl) {
+						t.Errorf("a customer reads %q: %s", hit, text)
+					}
 				}
 			}
 		}

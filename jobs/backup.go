@@ -56,7 +56,7 @@ func lookDump(t *turn) (seen portal.Sight, err error) {
 	}
 	if (seen.Task == portal.TaskEnded || t.parsed.Finished) && !seen.Done && err == nil {
 		// The task says that it is made, and the listing doesn't show it. One of both is wrong: look again.
-		if t.now.Sub(t.op.ProgressAt) < unlistedFor {
+		if t.now.Sub(t.op.ProgressAt) < unlistedFor || t.now.Before(t.op.StartBy) && (t.doubted || t.there(t.parsed.Archive)) {
 			seen.Task = portal.TaskUnreachable
 		}
 	}
@@ -78,10 +78,17 @@ func (t *turn) lookArchive(volid string) (bool, error) {
 		return false, err
 	}
 	seen, archives, err := t.list(row, cmp.Or(t.op.IntentNode, t.op.Node))
-	if err != nil || seen.Jumped {
-		return false, err // something else may be mounted there: what lies on it now may be gone with it
+	if err != nil {
+		return false, err
+	}
+	t.doubted = !seen.Authoritative || t.lacks(row)
+	if seen.Jumped {
+		return false, nil // something else may be mounted there: what lies on it now may be gone with it
 	}
 	for _, a := range archives {
+		if t.known(row, a.Volid) {
+			continue // of an earlier attempt
+		}
 		m, _, valid := portal.ReadMark(a.FirstLine, t.e.db.MarkKey())
 		if a.Volid == volid && volid != "" || valid && m.Operation == t.op.UID && m.Installation == t.e.db.Installation() {
 			t.archive = &a
@@ -89,6 +96,34 @@ func (t *turn) lookArchive(volid string) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// there asks the storage for an archive by its name, which no listing that was cut short can hide. Only a storage that
+// says that it hasn't got it has not.
+func (t *turn) there(volid string) bool {
+	if volid == "" {
+		return false
+	}
+	_, err := t.link.client.Archive(t, cmp.Or(t.op.IntentNode, t.op.Node), t.sit.Product.Storage, volid)
+	return pve.ClassOf(err) != pve.Gone
+}
+
+// lacks tells whether a copy on the storage is absent since this operation was there, believed missing or not: then
+// the storage shows less than it has, or loses what it had.
+func (t *turn) lacks(row store.StorageRow) bool {
+	return slices.ContainsFunc(t.sit.Backups, func(b portal.Backup) bool {
+		return b.Node+"/"+b.Storage == row.Place() && !b.MissingSince.Before(t.op.CreatedAt.Add(-missingBefore))
+	})
+}
+
+// missingBefore is how long before an operation a copy may have vanished for that to cast doubt on the storage.
+const missingBefore = 6 * time.Hour
+
+// known tells whether an archive has a row other than that of the copy being made.
+func (t *turn) known(row store.StorageRow, volid string) bool {
+	return slices.ContainsFunc(t.sit.Backups, func(b portal.Backup) bool {
+		return b.Volid == volid && b.Node+"/"+b.Storage == row.Place() && b.ID != t.op.BackupID
+	})
 }
 
 // progress keeps how far the log says the dump is.
@@ -242,6 +277,9 @@ func afterDump(t *turn) error {
 	}
 	t.note("done", portal.Say("The backup is made: %s.", portal.Size(b.Size)), b.Volid)
 	t.op.Percent, t.op.DumpPlace = 100, ""
+	if t.op.Scheduled() && t.op.Timing == portal.TimingNone && len(portal.Counted(t.asMine())) >= t.sit.Service.QuotaIn(t.sit.Product) {
+		t.op.Timing = portal.TimingAfter // copies that were believed missing are back: the place wasn't free
+	}
 	if t.op.Timing == portal.TimingAfter {
 		t.op.Step, t.op.RunAfter, t.op.Attempt = portal.StepEvict, t.now, 0
 		return t.save("dumped")

@@ -119,7 +119,7 @@ func TestCancelWaiting(t *testing.T) {
 	w.waitFor(time.Minute, "preflight", func() bool { return w.operation(op.ID).Step == portal.StepDump })
 	foreign, err := w.sim.StartForeignBackup("pve1", 101, "local", map[string]string{"remove": "0", "bwlimit": "8"})
 	w.must(err)
-	w.waitFor(time.Minute, "a waiting task", func() bool { return w.operation(op.ID).WaitsFor == "another backup runs on your host" })
+	w.waitFor(time.Minute, "a waiting task", func() bool { return w.operation(op.ID).WaitsFor.String() == "another backup runs on your host" })
 	w.must(w.cancel(op))
 	w.settle(5 * time.Minute)
 	w.wantCancelled(op.ID, "Cancelled. Your other backups are untouched.")

@@ -13,11 +13,18 @@ import (
 	"stowage/pve"
 )
 
+// Need is a privilege that something special wants, beside what every backup needs.
+type Need struct {
+	Privilege string
+	Path      string
+	Why       portal.Text // a clause: "for the bandwidth limit of VPS S"
+}
+
 // CheckServer looks at everything about a server that a set-up can get wrong: whether it is reached, its clock,
 // each privilege that is missing, and every pruning that isn't ours but reaches storages where customers' copies
-// are. storages are the backup storages of the products sold on it, vmids its services' machines. It changes
-// nothing on the server.
-func CheckServer(ctx context.Context, client *pve.Client, storages []string, vmids []int) []portal.Finding {
+// are. storages are the backup storages of the products sold on it, vmids its services' machines, more what single
+// products need besides. It changes nothing on the server.
+func CheckServer(ctx context.Context, client *pve.Client, storages []string, vmids []int, more ...Need) []portal.Finding {
 	var out []portal.Finding
 	add := func(level string, text, mend portal.Text) {
 		out = append(out, portal.Finding{Level: level, Text: text, Mend: mend})
@@ -45,61 +52,122 @@ func CheckServer(ctx context.Context, client *pve.Client, storages []string, vmi
 		add("error", portal.Say("The cluster's resources can't be read: %s", troubleText(err)), "")
 		return out
 	}
-	out = append(out, rightFindings(rights, resources, storages, vmids)...)
-	out = append(out, storageFindings(ctx, client, resources, storages)...)
+	missing, err := missingPrivileges(ctx, client, rights, resources, storages, vmids, more)
+	if err != nil {
+		add("error", portal.Say("The token's permissions can't be read: %s", troubleText(err)), "")
+		return out
+	}
+	out = append(out, rightFindings(client.TokenID(), missing)...)
+	out = append(out, storageFindings(ctx, client, resources, storages, missing)...)
 	out = append(out, jobFindings(ctx, client, storages)...)
 	return out
 }
 
-// rightFindings lists each missing privilege once, on the path on which it should be granted.
-func rightFindings(rights pve.Permissions, resources pve.Resources, storages []string, vmids []int) []portal.Finding {
-	missing := map[string]bool{}
-	for _, p := range []string{"VM.Audit", "VM.Backup"} {
-		if !rights.Has("/vms", p) {
-			missing[p+" on /vms"] = true
+// noMachine is a path like a machine's that no rule names: what holds there holds for every machine.
+const noMachine = "/vms/999999999"
+
+// lack is one privilege that is missing on a path.
+type lack struct {
+	privilege, path string
+	why             portal.Text // what stands in brackets behind it
+	propagate       bool        // it is granted there, and doesn't reach below
+}
+
+// missingPrivileges lists each missing privilege once, on the path on which it should be granted.
+//
+// The whole list doesn't tell everything: a path on which nothing at all is granted is left out of it, as if it
+// inherited from above; and whether a token's user passes on to machines what he has, doesn't show. Where that matters
+// a path is asked for by itself: storages, nodes, a number that no machine has, and the machines that the token doesn't
+// see. There are few of each.
+func missingPrivileges(ctx context.Context, client *pve.Client, rights pve.Permissions, resources pve.Resources, storages []string, vmids []int, more []Need) ([]lack, error) {
+	var out []lack
+	var failure error
+	on := func(path string) pve.Permissions {
+		if _, told := rights[path]; told || failure != nil {
+			return rights
+		}
+		exact, err := client.PermissionsOn(ctx, path)
+		if err != nil {
+			failure = err
+			return rights
+		}
+		return exact
+	}
+	ofMachines := []string{"VM.Audit", "VM.Backup"}
+	reach := map[string]bool{}
+	below := on(noMachine)
+	for _, p := range ofMachines {
+		switch {
+		case !rights.Has("/vms", p):
+			out = append(out, lack{privilege: p, path: "/vms"})
+		case !below.Has(noMachine, p):
+			out = append(out, lack{privilege: p, path: "/vms", why: "it is granted there without propagation, so no machine has it", propagate: true})
+		default:
+			reach[p] = true
 		}
 	}
 	for _, vmid := range vmids {
-		for _, p := range []string{"VM.Audit", "VM.Backup"} {
-			if rights.Has("/vms", p) && !rights.Has(fmt.Sprintf("/vms/%d", vmid), p) {
-				missing[fmt.Sprintf("%s on /vms/%d (a more specific rule there takes it away)", p, vmid)] = true
+		path := fmt.Sprintf("/vms/%d", vmid)
+		held := rights
+		if !slices.ContainsFunc(resources.Guests, func(g pve.GuestResource) bool { return g.VMID == vmid }) {
+			held = on(path)
+		}
+		for _, p := range ofMachines {
+			if reach[p] && !held.Has(path, p) {
+				out = append(out, lack{privilege: p, path: path, why: "a more specific rule there takes it away"})
 			}
 		}
 	}
 	for _, s := range storages {
+		path := "/storage/" + s
 		for _, p := range []string{"Datastore.Audit", "Datastore.AllocateSpace"} {
-			if !rights.Has("/storage/"+s, p) {
-				missing[p+" on /storage/"+s] = true
+			if !on(path).Has(path, p) {
+				out = append(out, lack{privilege: p, path: path})
 			}
 		}
 	}
 	for _, n := range resources.Nodes {
-		if !rights.Has("/nodes/"+n.Node, "Sys.Audit") {
-			missing["Sys.Audit on /nodes/"+n.Node] = true
+		if path := "/nodes/" + n.Node; !on(path).Has(path, "Sys.Audit") {
+			out = append(out, lack{privilege: "Sys.Audit", path: path})
 		}
 	}
 	if !rights.Has("/", "Sys.Audit") {
-		missing["Sys.Audit on / (to see the cluster's own backup jobs)"] = true
+		out = append(out, lack{privilege: "Sys.Audit", path: "/", why: "to see the cluster's own backup jobs"})
 	}
+	for _, n := range more {
+		if !on(n.Path).Has(n.Path, n.Privilege) && !slices.ContainsFunc(out, func(l lack) bool { return l.privilege == n.Privilege && l.path == n.Path }) {
+			out = append(out, lack{privilege: n.Privilege, path: n.Path, why: n.Why})
+		}
+	}
+	return out, failure
+}
+
+// rightFindings words what is missing, or that nothing is.
+func rightFindings(token string, missing []lack) []portal.Finding {
 	if len(missing) == 0 {
 		return []portal.Finding{{Level: "ok", Text: "The token has every privilege that backups need."}}
 	}
-	names := make([]string, 0, len(missing))
-	for m := range missing {
-		names = append(names, m)
-	}
-	sort.Strings(names)
 	var out []portal.Finding
-	for _, m := range names {
-		path, _, _ := strings.Cut(m[strings.Index(m, " on ")+4:], " ")
-		out = append(out, portal.Finding{Level: "error", Text: portal.Say("Missing privilege: %s.", m),
-			Mend: portal.Say("pveum acl modify %s --tokens 'USER@REALM!TOKEN' --roles ROLE, with a role that holds it; for tokens with privilege separation the user needs it as well.", path)})
+	user, _, _ := strings.Cut(token, "!")
+	for _, m := range missing {
+		text := portal.Say("Missing privilege: %s on %s.", m.privilege, m.path)
+		if m.why != "" {
+			text = portal.Say("Missing privilege: %s on %s (%s).", m.privilege, m.path, m.why)
+		}
+		propagate := ""
+		if m.propagate {
+			propagate = " --propagate 1"
+		}
+		out = append(out, portal.Finding{Level: "error", Text: text,
+			Mend: portal.Say("pveum acl modify %s --roles ROLE --users %s --tokens '%s'%s, with a role that holds it; a token with privilege separation has only what its user has as well.",
+				m.path, user, token, propagate)})
 	}
+	slices.SortStableFunc(out, func(a, b portal.Finding) int { return strings.Compare(a.Text.String(), b.Text.String()) })
 	return out
 }
 
 // storageFindings looks at the backup storages: there, active, for backups, without pruning of their own, with room.
-func storageFindings(ctx context.Context, client *pve.Client, resources pve.Resources, storages []string) []portal.Finding {
+func storageFindings(ctx context.Context, client *pve.Client, resources pve.Resources, storages []string, missing []lack) []portal.Finding {
 	var out []portal.Finding
 	configs, err := client.StorageConfigs(ctx)
 	if err != nil {
@@ -107,6 +175,15 @@ func storageFindings(ctx context.Context, client *pve.Client, resources pve.Reso
 	}
 	for _, name := range storages {
 		i := slices.IndexFunc(configs, func(c pve.StorageConfig) bool { return c.Storage == name })
+		hidden := 0
+		for _, m := range missing {
+			if m.path == "/storage/"+name {
+				hidden++
+			}
+		}
+		if i < 0 && hidden >= 2 {
+			continue // neither of the privileges that show it: said already
+		}
 		if i < 0 {
 			out = append(out, portal.Finding{Level: "error", Text: portal.Say("Backup storage %s does not exist, or the token may not see it.", name), Mend: portal.Say("Create it, or grant Datastore.Audit on /storage/%s.", name)})
 			continue
@@ -213,9 +290,28 @@ func (e *Engine) Check(ctx context.Context, server portal.Server) ([]portal.Find
 	}
 	sort.Strings(storages)
 	var vmids []int
+	sold := map[int64]bool{}
 	for _, s := range services {
 		vmids = append(vmids, s.VMID)
+		sold[s.ProductID] = true
 	}
-	findings := CheckServer(ctx, l.client, storages, vmids)
+	findings := CheckServer(ctx, l.client, storages, vmids, needsOf(products, func(p portal.Product) bool { return len(services) == 0 || sold[p.ID] })...)
 	return findings, errors.Join(e.db.SaveCheck(ctx, server.ID, findings))
+}
+
+// needsOf are the privileges that single products want.
+func needsOf(products []portal.Product, sold func(portal.Product) bool) []Need {
+	var out []Need
+	for _, p := range products {
+		if !sold(p) {
+			continue
+		}
+		if p.BWLimit > 0 {
+			out = append(out, Need{"Sys.Modify", "/", portal.Say("for the bandwidth limit of product %s", p.Name)})
+		}
+		if p.Fleecing != "" {
+			out = append(out, Need{"Datastore.AllocateSpace", "/storage/" + p.Fleecing, portal.Say("for the fleecing images of product %s", p.Name)})
+		}
+	}
+	return out
 }

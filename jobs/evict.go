@@ -251,6 +251,9 @@ func (t *turn) removeLater() *portal.Operation {
 			return nil
 		}
 		copies := t.asMine()
+		for i, c := range copies {
+			copies[i].Listed = c.Volid != "" // a listing that proves nothing says nothing of what is there; the removal asks again
+		}
 		e := portal.EvictAfterBackup(copies, max(t.sit.Service.QuotaIn(t.sit.Product), len(portal.Counted(copies))-1), made.UID, "")
 		if e.Victim == nil {
 			return nil

@@ -250,7 +250,7 @@ func TestEvictBrake(t *testing.T) {
 	}
 	w.until("11-21 02:30")
 	op := w.last()
-	if op.State != portal.StateQueued || op.WaitsFor != "there is no free place, and nothing is removed by itself right now" || !strings.Contains(op.StaffReason, "brake") {
+	if op.State != portal.StateQueued || op.WaitsFor.String() != "there is no free place, and nothing is removed by itself right now" || !strings.Contains(op.StaffReason, "brake") {
 		t.Errorf("%s, waits for %q, staff %q", op.State, op.WaitsFor, op.StaffReason)
 	}
 	if got := w.order(); got != "dump dump dump" {
@@ -385,7 +385,7 @@ func TestEvictClockOff(t *testing.T) {
 			w.wantCopies(3, 3)
 			w.until("11-22 03:00")
 			op := w.last()
-			if op.State != portal.StateQueued || !strings.Contains(op.StaffReason, "clock") || op.WaitsFor != "there is no free place, and nothing is removed by itself right now" {
+			if op.State != portal.StateQueued || !strings.Contains(op.StaffReason, "clock") || op.WaitsFor.String() != "there is no free place, and nothing is removed by itself right now" {
 				t.Errorf("%s, waits for %q, staff %q", op.State, op.WaitsFor, op.StaffReason)
 			}
 			if n := len(w.changes("DELETE", "")); n != 0 {

@@ -69,7 +69,7 @@ func TestOneAtATime(t *testing.T) {
 	all[0].until("11-21 02:00")
 	waiting := 0
 	for _, w := range all {
-		if w.last().WaitsFor == "another backup runs on your host" {
+		if w.last().WaitsFor.String() == "another backup runs on your host" {
 			waiting++
 			if at, why, err := w.db.InLine(context.Background(), w.last(), portal.DefaultLimits); err != nil || at < 1 || at > 4 || why == "" {
 				t.Errorf("in line %d, %q, %v", at, why, err)

@@ -227,7 +227,7 @@ func TestProtectTrouble(t *testing.T) {
 			if got.State != c.state || w.complete()[0].Protected != (c.state == portal.StateSucceeded) || w.sim.Archives()[0].Protected != w.complete()[0].Protected {
 				t.Errorf("%s: %q, staff %q, row %t", got.State, got.Reason, got.StaffReason, w.complete()[0].Protected)
 			}
-			if c.state == portal.StateFailed && (got.Reason != "The protection of the backup could not be changed." || !strings.Contains(got.StaffReason, "limited to 5")) {
+			if c.state == portal.StateFailed && (got.Reason.String() != "The protection of the backup could not be changed." || !strings.Contains(got.StaffReason, "limited to 5")) {
 				t.Errorf("%q, staff %q", got.Reason, got.StaffReason)
 			}
 		})
@@ -250,7 +250,7 @@ func TestProtectedOutside(t *testing.T) {
 	}
 	protect(true)
 	w.settle(time.Hour)
-	if got := w.operation(op.ID); got.State != portal.StateFailed || got.Reason != "The backup is protected, so it was not removed." {
+	if got := w.operation(op.ID); got.State != portal.StateFailed || got.Reason.String() != "The backup is protected, so it was not removed." {
 		t.Errorf("%s: %q", got.State, got.Reason)
 	}
 	w.wantCopies(2, 2)
@@ -313,7 +313,7 @@ func TestRemove(t *testing.T) {
 				t.Errorf("twice: %v", err)
 			}
 			w.settle(4 * time.Hour)
-			if got := w.operation(op.ID); got.State != portal.StateSucceeded || got.Reason != "The backup is removed." {
+			if got := w.operation(op.ID); got.State != portal.StateSucceeded || got.Reason.String() != "The backup is removed." {
 				t.Errorf("%s: %q, staff %q\n%s", got.State, got.Reason, got.StaffReason, w.story())
 			}
 			w.run(time.Hour)
@@ -357,7 +357,7 @@ func TestRemoveDoubtful(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.run(5 * time.Minute)
-	if got := w.operation(op.ID); got.State.Final() || got.WaitsFor != "the list of your backups could not be confirmed" || !strings.Contains(got.StaffReason, "expected on the storage") {
+	if got := w.operation(op.ID); got.State.Final() || got.WaitsFor.String() != "the list of your backups could not be confirmed" || !strings.Contains(got.StaffReason, "expected on the storage") {
 		t.Errorf("%s, waits for %q, staff %q", got.State, got.WaitsFor, got.StaffReason)
 	}
 	whole()

@@ -38,7 +38,24 @@ func (t *turn) preflight() error {
 	if !seen.Authoritative {
 		return t.later(unconfirmed, "listing without authority: "+seen.Doubt, time.Minute)
 	}
+	if made, err := t.madeAfterAll(); made || err != nil {
+		return err
+	}
 	return t.decide(config, row, elsewhere)
+}
+
+// madeAfterAll sees, before it is tried again, whether an attempt that counted as failed has made its archive after
+// all: a listing may have hidden it then. The mark is only written when the archive is whole.
+func (t *turn) madeAfterAll() (bool, error) {
+	if t.op.Attempt == 0 || t.op.BackupID == 0 {
+		return false, nil
+	}
+	made, err := t.lookArchive("")
+	if !made || err != nil {
+		return made, err
+	}
+	t.op.Step = portal.StepDump
+	return true, afterDump(t)
 }
 
 // machine sees that the machine is the service's, on the node we think, idle, and worth backing up.
@@ -166,10 +183,12 @@ func (t *turn) storageReady() (store.StorageRow, bool, error) {
 // unanswered waits where the host can't be asked, and says so where it is a right that is missing.
 func (t *turn) unanswered(err error) error {
 	if pve.ReasonOf(err) == pve.Permission {
-		if rights, err := t.e.permissions(t, t.link); err == nil {
-			if missing := MissingRights(rights, t.sit.Service.VMID, t.sit.Product.Storage, t.op.Node); len(missing) > 0 {
-				return t.lacksRight(missing)
+		if rights, unread := t.e.permissions(t, t.link); unread == nil {
+			missing := MissingRights(rights, t.sit.Service.VMID, t.sit.Product.Storage, t.op.Node)
+			if len(missing) == 0 {
+				missing = []string{err.Error()} // a rule that takes everything away doesn't show among the rights
 			}
+			return t.lacksRight(missing)
 		}
 	}
 	return t.later(unreachable, err.Error(), time.Minute)

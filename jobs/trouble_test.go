@@ -28,7 +28,7 @@ func TestNodeDownAtDue(t *testing.T) {
 	w.until("11-21 01:50")
 	up := w.inject(pvesim.Fault{Kind: pvesim.NodeDown, Node: "pve1"})
 	w.until("11-21 02:50")
-	if op := w.last(); op.State != portal.StateQueued || op.WaitsFor != "your host is down" {
+	if op := w.last(); op.State != portal.StateQueued || op.WaitsFor.String() != "your host is down" {
 		t.Fatalf("%s, waits for %q", op.State, op.WaitsFor)
 	}
 	up()
@@ -50,7 +50,7 @@ func TestNodeDownTooLong(t *testing.T) {
 	w.until("11-21 08:10")
 	w.wantSlot("11-21", portal.SlotMissed, "your host is down")
 	op := w.last()
-	if op.State != portal.StateFailed || op.Reason != "It could not start in time: your host is down." {
+	if op.State != portal.StateFailed || op.Reason.String() != "It could not start in time: your host is down." {
 		t.Errorf("%s: %s", op.State, op.Reason)
 	}
 	if n := w.told("mail", "backup.missed"); n != 1 {
@@ -77,7 +77,7 @@ func TestNodeDownWhileDumping(t *testing.T) {
 			upid := w.operation(op.ID).UPID
 			up := w.inject(pvesim.Fault{Kind: pvesim.NodeDown, Node: "pve1"})
 			w.run(gone)
-			if got := w.operation(op.ID); got.State != portal.StateRunning || got.UPID != upid || got.WaitsFor != "we can't reach your host" || got.StaffReason == "" {
+			if got := w.operation(op.ID); got.State != portal.StateRunning || got.UPID != upid || got.WaitsFor.String() != "we can't reach your host" || got.StaffReason == "" {
 				t.Fatalf("meanwhile: %s, waits for %q, staff %q\n%s", got.State, got.WaitsFor, got.StaffReason, w.story())
 			}
 			up()
@@ -135,7 +135,7 @@ func TestServerUnreachable(t *testing.T) {
 		w.clock.set(w.clock.Now().Add(later))
 		w.round()
 	}
-	if op := w.last(); op.WaitsFor != "your host can't be reached" {
+	if op := w.last(); op.WaitsFor.String() != "your host can't be reached" {
 		t.Errorf("waits for %q", op.WaitsFor)
 	}
 	server, err := w.db.Server(context.Background(), w.server.ID)
@@ -178,7 +178,7 @@ func TestPrivilegeMissing(t *testing.T) {
 			w.must(w.sim.SetPrivileges(pvesim.PortalToken, "/", without(privilege)...))
 			w.until("11-21 02:45")
 			op := w.last()
-			if op.State != portal.StateQueued || op.WaitsFor != "the portal lacks a right on your host. Our team has been told" || op.Attempt != 0 {
+			if op.State != portal.StateQueued || op.WaitsFor.String() != "the portal lacks a right on your host. Our team has been told" || op.Attempt != 0 {
 				t.Errorf("%s, waits for %q, %d attempts", op.State, op.WaitsFor, op.Attempt)
 			}
 			if !strings.Contains(op.StaffReason, privilege) {
@@ -192,7 +192,7 @@ func TestPrivilegeMissing(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.run(30 * time.Second)
-			if got := w.operation(manual.ID); got.State != portal.StateFailed || got.Reason != "The portal lacks a right on your host. Our team has been told." || !strings.Contains(got.StaffReason, privilege) {
+			if got := w.operation(manual.ID); got.State != portal.StateFailed || got.Reason.String() != "The portal lacks a right on your host. Our team has been told." || !strings.Contains(got.StaffReason, privilege) {
 				t.Errorf("manual: %s: %q, staff %q", got.State, got.Reason, got.StaffReason)
 			}
 			if got := w.sim.Calls()[before:]; len(got) != 0 {
@@ -350,7 +350,7 @@ func TestVanishedElsewhere(t *testing.T) {
 	w.every("03:00")
 	w.until("11-21 03:00")
 	op := w.last()
-	if op.WaitsFor != "there is no free place, and nothing is removed by itself right now" || !strings.Contains(op.StaffReason, "4 of 4 together") {
+	if op.WaitsFor.String() != "there is no free place, and nothing is removed by itself right now" || !strings.Contains(op.StaffReason, "4 of 4 together") {
 		t.Errorf("%s, waits for %q, staff %q", op.State, op.WaitsFor, op.StaffReason)
 	}
 	if n := len(w.changes("DELETE", "")); n != 0 {
@@ -459,7 +459,7 @@ func TestTokenRevoked(t *testing.T) {
 	if !strings.HasPrefix(server.Trouble, "The API token was not accepted") {
 		t.Errorf("staff read %q", server.Trouble)
 	}
-	if op := w.last(); op.WaitsFor != "your host can't be reached" || op.Attempt != 0 {
+	if op := w.last(); op.WaitsFor.String() != "your host can't be reached" || op.Attempt != 0 {
 		t.Errorf("waits for %q, %d attempts", op.WaitsFor, op.Attempt)
 	}
 	if n := w.told("staff", "server.unreachable"); n != 1 {
@@ -475,7 +475,7 @@ func TestTokenRevokedWhileDumping(t *testing.T) {
 	w.waitFor(time.Minute, "a running backup", func() bool { return w.operation(op.ID).Percent > 0 })
 	again := w.inject(pvesim.Fault{Kind: pvesim.Refuse, Status: 401, Reason: "permission denied - invalid token value!"})
 	w.run(time.Hour)
-	if got := w.operation(op.ID); got.State != portal.StateRunning || got.WaitsFor != "we can't reach your host" || !strings.Contains(got.StaffReason, "auth") {
+	if got := w.operation(op.ID); got.State != portal.StateRunning || got.WaitsFor.String() != "we can't reach your host" || !strings.Contains(got.StaffReason, "auth") {
 		t.Errorf("%s, waits for %q, staff %q", got.State, got.WaitsFor, got.StaffReason)
 	}
 	again()
@@ -585,7 +585,7 @@ func TestForeignBackupBetween(t *testing.T) {
 	w.restart()
 	op := w.backupNow("", "")
 	w.round()
-	if got := w.operation(op.ID); got.State != portal.StateQueued || got.WaitsFor != "a backup of your provider's runs on your host" || len(w.sim.Calls()) != 0 {
+	if got := w.operation(op.ID); got.State != portal.StateQueued || got.WaitsFor.String() != "a backup of your provider's runs on your host" || len(w.sim.Calls()) != 0 {
 		t.Errorf("%s, waits for %q, sent %d", got.State, got.WaitsFor, len(w.sim.Calls()))
 	}
 	w.settle(time.Hour)
@@ -614,7 +614,7 @@ func TestForeignBackupUnseen(t *testing.T) {
 	}
 	w.restart()
 	w.until("11-21 02:10")
-	if op := w.last(); op.State != portal.StateRunning || op.WaitsFor != "another backup runs on your host" {
+	if op := w.last(); op.State != portal.StateRunning || op.WaitsFor.String() != "another backup runs on your host" {
 		t.Errorf("%s, waits for %q\n%s", op.State, op.WaitsFor, w.story())
 	}
 	calls := w.changes("POST", "/vzdump")
@@ -642,7 +642,7 @@ func TestForeignBackupLong(t *testing.T) {
 	foreign, err := w.sim.StartForeignBackup("pve1", 101, "local", map[string]string{"remove": "0", "bwlimit": "8"})
 	w.must(err)
 	w.coarsely("11-20 15:30")
-	if got := w.operation(op.ID); got.State != portal.StateRunning || got.WaitsFor != "another backup runs on your host" {
+	if got := w.operation(op.ID); got.State != portal.StateRunning || got.WaitsFor.String() != "another backup runs on your host" {
 		t.Fatalf("after four hours: %s, waits for %q, staff %q", got.State, got.WaitsFor, got.StaffReason)
 	}
 	w.must(w.sim.KillTask(foreign))
@@ -670,7 +670,7 @@ func TestStuck(t *testing.T) {
 	w.restart()
 	w.coarsely("11-20 13:30")
 	got := w.operation(op.ID)
-	if got.State != portal.StateHeld || got.Reason != "This takes much longer than usual. Our team has been told and looks at it." || !strings.Contains(got.StaffReason, "2 h") {
+	if got.State != portal.StateHeld || got.Reason.String() != "This takes much longer than usual. Our team has been told and looks at it." || !strings.Contains(got.StaffReason, "2 h") {
 		t.Fatalf("%s: %q, staff %q", got.State, got.Reason, got.StaffReason)
 	}
 	if n := w.told("staff", "operation.held"); n != 1 {
@@ -730,7 +730,7 @@ func TestLockKnown(t *testing.T) {
 	}
 	w.every("03:00")
 	w.until("11-21 02:30")
-	if op := w.last(); op.WaitsFor != "the machine is busy: snapshot in progress" || op.Attempt != 0 {
+	if op := w.last(); op.WaitsFor.String() != "the machine is busy: snapshot in progress" || op.Attempt != 0 {
 		t.Errorf("waits for %q", op.WaitsFor)
 	}
 	if len(w.sim.Calls()) != 0 {
@@ -822,7 +822,7 @@ func TestKilledDump(t *testing.T) {
 	w.inject(pvesim.Fault{Kind: pvesim.TaskKilled, Method: "POST", Path: `/vzdump$`, Count: 1, Share: 0.5})
 	w.until("11-21 02:30")
 	op := w.last()
-	if op.State != portal.StateQueued || op.Attempt != 1 || op.WaitsFor != "the machine is busy: backup in progress" {
+	if op.State != portal.StateQueued || op.Attempt != 1 || op.WaitsFor.String() != "the machine is busy: backup in progress" {
 		t.Fatalf("%s after %d attempts, waits for %q\n%s", op.State, op.Attempt, op.WaitsFor, w.story())
 	}
 	if !strings.Contains(w.story(), "unexpected status") {

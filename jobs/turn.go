@@ -50,6 +50,7 @@ type turn struct {
 	parsed   pve.VzdumpLog  // what the log of a vzdump says
 	failure  string         // why the attempt failed, exact
 	archive  *store.Archive // the archive that the dump made
+	doubted  bool           // the listing in which it was looked for proves nothing
 	victim   *portal.Copy   // chosen by look for intend
 }
 

@@ -66,7 +66,7 @@ func TestPartial(t *testing.T) {
 	op = w.backupNow("", w.oldest().UID)
 	w.settle(time.Hour)
 	got := w.operation(op.ID)
-	if got.State != portal.StateFailed || got.Reason != "Your machine has no disk that is included in backups, so there is nothing to back up." {
+	if got.State != portal.StateFailed || got.Reason.String() != "Your machine has no disk that is included in backups, so there is nothing to back up." {
 		t.Errorf("%s: %q", got.State, got.Reason)
 	}
 	w.wantCopies(3, 3)
@@ -118,7 +118,7 @@ func TestWarnings(t *testing.T) {
 		t.Fatalf("%s: %s\n%s", got.State, got.Reason, w.story())
 	}
 	c := w.complete()[0]
-	if c.Class != portal.ClassGood || c.Reason != "Complete, with 1 warning from your host." {
+	if c.Class != portal.ClassGood || c.Reason.String() != "Complete, with 1 warning from your host." {
 		t.Errorf("%s: %q", c.Class, c.Reason)
 	}
 }
@@ -157,7 +157,7 @@ func TestFullStorage(t *testing.T) {
 	if op.State != portal.StateQueued || op.Attempt != 1 || !strings.Contains(w.story(), "The backup storage is full. It is tried again") {
 		t.Errorf("%s after %d attempts, waits for %q\n%s", op.State, op.Attempt, op.WaitsFor, w.story())
 	}
-	if op.WaitsFor != "there is not enough space on the backup storage. Our team has been told; your backups are untouched" {
+	if op.WaitsFor.String() != "there is not enough space on the backup storage. Our team has been told; your backups are untouched" {
 		t.Errorf("waits for %q", op.WaitsFor)
 	}
 	w.wantCopies(2, 2)

@@ -25,7 +25,7 @@ type Backup struct {
 	Volid        string
 	VMID         int
 	Class        Class
-	ClassBefore  Class // what a missing one was
+	ClassBefore  Class // what a missing or damaged one was
 	Reason       Text
 	Origin       Origin
 	Mode         string

@@ -22,6 +22,9 @@ type BackupResult struct {
 // one of some 500 bytes with "TASK OK"; on a Proxmox Backup Server an unfinished one shows size 1.
 const emptyArchive = 4096
 
+// Empty tells whether an archive of this size, in bytes, can hold no disk.
+func Empty(size int64) bool { return size <= emptyArchive }
+
 // Judge tells what a backup is worth, and why. The reason may be shown to the client; it is "" only for a good
 // one without warnings.
 func Judge(r BackupResult) (Class, Text) {
@@ -32,7 +35,7 @@ func Judge(r BackupResult) (Class, Text) {
 		return ClassFailed, "Your host reported success, but the backup is not on the storage."
 	case r.DisksTotal <= 0:
 		return ClassPartial, "No disk of the machine is included in backups."
-	case r.Size <= emptyArchive:
+	case Empty(r.Size):
 		return ClassPartial, "The backup is empty: it holds no disk."
 	case r.LogTotal <= 0:
 		return ClassPartial, "Your host's log does not show that every disk is in the backup."
@@ -113,7 +116,8 @@ const (
 //
 // A listing without an answer, from a storage that was not active with a size before and after, or made without
 // rights, proves nothing at all. If archives are absent while more than 3 and more than 20 % of ours vanished
-// together, or the storage's size jumped by more than a tenth, nothing is counted as absent until staff confirm.
+// together, or the storage's size jumped by more than a tenth, nothing is counted as absent until staff confirm; nor
+// is a size that jumped trusted where no archive of ours vouches for it.
 // Otherwise an absence is counted, and believed after three listings over at least ten minutes.
 func JudgeListing(l Listing, expected []ExpectedCopy) ListingVerdict {
 	var v ListingVerdict
@@ -158,9 +162,12 @@ func JudgeListing(l Listing, expected []ExpectedCopy) ListingVerdict {
 		}
 	}
 	if len(absent) == 0 {
-		// A size that jumped is trusted once everything is seen to be there at the new size.
-		v.TrustTotal = !v.Jumped || leaving == 0 || l.Confirmed
-		v.Authoritative = !v.Jumped || waited > 0 && leaving == 0
+		// A size that jumped is trusted once everything is seen to be there at the new size. Where nothing is expected,
+		// nothing vouches for it: a mount that is away looks the same.
+		vouched := waited > 0 && leaving == 0
+		v.TrustTotal = !v.Jumped || vouched || l.Confirmed
+		v.Authoritative = !v.Jumped || vouched
+		v.Confirm = v.Jumped && waited == 0 && leaving == 0 && !l.Confirmed
 		if !v.Authoritative {
 			v.Doubt = fmt.Sprintf("the storage's size jumped from %s to %s", Bytes(l.KnownTotal), Bytes(l.TotalAfter))
 		}

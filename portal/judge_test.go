@@ -111,6 +111,13 @@ func TestJudgeListing(t *testing.T) {
 	if v := JudgeListing(grown, ten); !v.Authoritative || !v.TrustTotal {
 		t.Errorf("the storage was enlarged and all are there: %+v", v)
 	}
+	if v := JudgeListing(grown, nil); v.Authoritative || v.TrustTotal || !v.Confirm {
+		t.Errorf("its size jumped and nothing vouches for it: %+v", v)
+	}
+	grown.Confirmed = true
+	if v := JudgeListing(grown, nil); !v.TrustTotal || v.Confirm {
+		t.Errorf("its size jumped and staff confirm it: %+v", v)
+	}
 
 	// One vanishes: believed at the third look, ten minutes after the first.
 	copies := append([]ExpectedCopy(nil), ten...)

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"net/mail"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -41,9 +42,28 @@ type Login struct {
 	Role         Role
 	PasswordHash string
 	Zone         string
-	Language     string
-	Generation   int64 // sessions of an earlier generation have ended
+	Language     string // one of LanguageTags
+	Generation   int64  // sessions of an earlier generation have ended
 	Disabled     bool
+}
+
+// LanguageTags are the languages that people may choose, by their BCP 47 tags; the first is the one of whoever chose
+// none. PseudoLanguage is one that no person speaks, for tests of the words themselves.
+var LanguageTags = []string{"en", "de"}
+
+// PseudoLanguage is made from English; package lang says how.
+const PseudoLanguage = "en-XA"
+
+// CleanLanguage gives the tag of a language as it is kept, or an Error on "language"; "" is English. The pseudo
+// language is taken only where pseudo says so.
+func CleanLanguage(tag string, pseudo bool) (string, error) {
+	switch {
+	case tag == "":
+		return LanguageTags[0], nil
+	case slices.Contains(LanguageTags, tag), pseudo && tag == PseudoLanguage:
+		return tag, nil
+	}
+	return "", Invalid("language", "%s is no language that the portal speaks. Choose one of: %s.", quoted(tag), strings.Join(LanguageTags, ", "))
 }
 
 // Staff tells whether the login belongs to the hosting company.

@@ -42,7 +42,7 @@ func (c Counter) Progress() Text {
 	if c.Running == 0 {
 		return ""
 	}
-	return Say("%d in progress", c.Running)
+	return Count(c.Running, "%d in progress", "%d in progress")
 }
 
 // Words gives all parts: "3/10", "10/3, remove 7", "3/10, 1 in progress".

@@ -29,7 +29,7 @@ func CopiesOf(backups []Backup) []Copy {
 			StartedAt: b.StartedAt, CTime: b.CTime, Size: b.Size, Protected: b.Protected,
 			VerifyFailed: b.Verification == "failed", Verified: b.Verification == "ok",
 			PinnedBy: b.PinnedBy, KeepUntil: b.KeepUntil,
-			Leftover: b.Class == ClassFailed || b.Class == ClassPartial,
+			Leftover: (b.Class == ClassFailed || b.Class == ClassPartial) && b.ClassBefore == "", // what was whole once is no remains of a failure
 			Listed:   b.Volid != "" && b.MissingSince.IsZero(), Removing: b.Removing,
 		})
 	}

@@ -1,12 +1,12 @@
 package portal
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Text is words for people that have no language yet. It is either plain words, or a key with what fills it, as
@@ -19,7 +19,9 @@ import (
 // are written down: Say takes Texts as arguments, and Sentences puts sentences after each other.
 type Text string
 
-// mark begins a Text that has arguments. No key and no cleaned input begins with a control character.
+// mark begins a Text that has arguments; then come its key, the English wording for one, and each argument behind a
+// letter for its kind, all as fields: "28:Removed the backup of %s.". No key and no cleaned input begins with a control
+// character.
 const mark = "\x01"
 
 // When is an instant inside a Text, written as layout tells in the manner of package time. Layouts are keys of the
@@ -42,26 +44,6 @@ func (n Number) String() string { return strconv.FormatInt(int64(n), 10) }
 // Size is a number of bytes: "41 GiB", with the language's decimal point.
 type Size int64
 
-// body is how a Text with arguments is written down.
-type body struct {
-	Key  string `json:"k"`
-	One  string `json:"o,omitempty"` // the English wording for exactly one; Key is the one for many
-	Args []arg  `json:"a,omitempty"`
-}
-
-// arg is one argument; exactly one field is set.
-type arg struct {
-	Text   *string `json:"s,omitempty"` // verbatim
-	Int    *int64  `json:"i,omitempty"`
-	Number *int64  `json:"n,omitempty"`
-	Size   *int64  `json:"b,omitempty"`
-	Inner  *body   `json:"t,omitempty"` // another Text
-	Unix   *int64  `json:"u,omitempty"` // with Zone (or Offset, in seconds, where the zone has no name) and Layout
-	Zone   string  `json:"z,omitempty"`
-	Offset int     `json:"f,omitempty"`
-	Layout string  `json:"l,omitempty"`
-}
-
 // Say gives words: key is the English wording with %s and %d where arguments stand. Arguments are string (said as it
 // is), int, int64, Number, Size, When, Text (said in the same language); others are said as fmt prints them. Without
 // arguments key is taken as it stands: a percent sign needs no doubling.
@@ -69,13 +51,13 @@ func Say(key string, args ...any) Text {
 	if len(args) == 0 {
 		return Text(key)
 	}
-	return pack(body{Key: key, Args: wrap(args)})
+	return pack(key, "", args)
 }
 
 // Count gives words for n things: one for exactly one ("1 backup"), many for all else ("%d backups"), of which n is
 // the first argument. A language may have more forms than two.
 func Count(n int, one, many string, args ...any) Text {
-	return pack(body{Key: many, One: one, Args: wrap(append([]any{n}, args...))})
+	return pack(many, one, append([]any{n}, args...))
 }
 
 // Verbatim says words that no catalogue knows: a name, a message of Proxmox.
@@ -135,32 +117,37 @@ func join(sign string, texts []Text) Text {
 	for i, t := range texts {
 		args[i] = t
 	}
-	return pack(body{Key: row(sign, len(texts)), Args: wrap(args)})
+	return pack(row(sign, len(texts)), "", args)
 }
 
 // row is the key of n words with a sign between them.
 func row(sign string, n int) string { return strings.TrimSuffix(strings.Repeat("%s"+sign, n), sign) }
 
 // Parts takes a Text apart for a language to say: its key, the English wording for one ("" unless it counts), and
-// its arguments as they were given to Say. A Text without arguments is its own key.
+// its arguments as they were given to Say. A Text without arguments is its own key. What is damaged says nothing.
 func (t Text) Parts() (key, one string, args []any) {
-	b := t.body()
-	for _, a := range b.Args {
-		args = append(args, a.open())
-	}
-	return b.Key, b.One, args
-}
-
-// body reads how a Text is written down. What can't be read says nothing.
-func (t Text) body() (b body) {
-	packed, ok := strings.CutPrefix(string(t), mark)
+	rest, ok := strings.CutPrefix(string(t), mark)
 	if !ok {
-		return body{Key: string(t)}
+		return string(t), "", nil
 	}
-	if err := json.Unmarshal([]byte(packed), &b); err != nil {
-		return body{}
+	if key, rest, ok = cut(rest); !ok {
+		return "", "", nil
 	}
-	return b
+	if one, rest, ok = cut(rest); !ok {
+		return "", "", nil
+	}
+	for rest != "" {
+		kind := rest[0]
+		var field string
+		if field, rest, ok = cut(rest[1:]); !ok {
+			return "", "", nil
+		}
+		args = append(args, open(kind, field))
+	}
+	if _, counts := first(args).(int); !counts {
+		one = "" // it is nothing that Count has made
+	}
+	return key, one, args
 }
 
 // String says the words in English, without any catalogue.
@@ -205,13 +192,20 @@ func Wording(key string) string {
 
 // Fill puts args into a wording in the manner of fmt. Without args the wording is taken as it stands. One that has a
 // place less than there are args belongs to a count and doesn't name the number, which is then left out: "1 backup of
-// %s". A wording that numbers its places ("%[2]s") is taken at its word.
+// %s"; and one without a place says all in words: "the next one". A wording that numbers its places ("%[2]s") is taken
+// at its word.
 func Fill(wording string, args []any) string {
-	if len(args) > 0 && !strings.Contains(wording, "%[") && Places(wording) == len(args)-1 {
-		args = args[1:]
-	}
 	if len(args) == 0 {
 		return wording
+	}
+	if strings.Contains(wording, "%[") {
+		return fmt.Sprintf(wording, args...)
+	}
+	switch Places(wording) {
+	case 0:
+		return strings.ReplaceAll(wording, "%%", "%")
+	case len(args) - 1:
+		args = args[1:]
 	}
 	return fmt.Sprintf(wording, args...)
 }
@@ -229,70 +223,115 @@ func Places(wording string) (n int) {
 	return n
 }
 
-func pack(b body) Text {
-	raw, err := json.Marshal(b)
-	if err != nil { // strings and numbers only: it can't be
-		return Text(b.Key)
-	}
-	return Text(mark + string(raw))
-}
+// The kinds of arguments.
+const (
+	kindString = 's'
+	kindInt    = 'i'
+	kindNumber = 'n'
+	kindSize   = 'b'
+	kindText   = 't'
+	kindWhen   = 'w'
+)
 
-func wrap(args []any) []arg {
-	out := make([]arg, len(args))
-	for i, a := range args {
+// pack writes a Text down.
+func pack(key, one string, args []any) Text {
+	out := make([]byte, 0, len(mark)+len(key)+len(one)+8+32*len(args))
+	out = append(out, mark...)
+	out = field(field(out, key), one)
+	var scratch [64]byte
+	for _, a := range args {
+		number := func(kind byte, n int64) { out = field(append(out, kind), strconv.AppendInt(scratch[:0], n, 10)) }
 		switch a := a.(type) {
 		case int:
-			n := int64(a)
-			out[i].Int = &n
+			number(kindInt, int64(a))
 		case int64:
-			out[i].Int = &a
+			number(kindInt, a)
 		case Number:
-			n := int64(a)
-			out[i].Number = &n
+			number(kindNumber, int64(a))
 		case Size:
-			n := int64(a)
-			out[i].Size = &n
+			number(kindSize, int64(a))
 		case Text:
-			inner := a.body()
-			out[i].Inner = &inner
+			out = field(append(out, kindText), string(a))
 		case When:
-			n := a.At.Unix()
-			out[i] = arg{Unix: &n, Zone: a.At.Location().String(), Layout: a.Layout}
-			if _, err := Zone(out[i].Zone); err != nil {
-				out[i].Zone = ""
-				_, out[i].Offset = a.At.Zone()
-			}
+			out = field(append(out, kindWhen), a.kept(scratch[:0]))
+		case string:
+			out = field(append(out, kindString), clean(a))
 		default:
-			s := fmt.Sprint(a)
-			out[i].Text = &s
+			out = field(append(out, kindString), clean(fmt.Sprint(a)))
 		}
 	}
-	return out
+	return Text(out)
 }
 
-func (a arg) open() any {
-	switch {
-	case a.Int != nil:
-		return int(*a.Int)
-	case a.Number != nil:
-		return Number(*a.Number)
-	case a.Size != nil:
-		return Size(*a.Size)
-	case a.Inner != nil:
-		if len(a.Inner.Args) == 0 {
-			return Text(a.Inner.Key)
-		}
-		return pack(*a.Inner)
-	case a.Unix != nil:
-		at := time.Unix(*a.Unix, 0).UTC()
-		if zone, err := Zone(a.Zone); err == nil {
-			at = at.In(zone)
-		} else if a.Offset != 0 {
-			at = at.In(time.FixedZone("", a.Offset))
-		}
-		return When{At: at, Layout: a.Layout}
-	case a.Text != nil:
-		return *a.Text
+// field writes a text down behind its length.
+func field[S string | []byte](out []byte, s S) []byte {
+	out = strconv.AppendInt(out, int64(len(s)), 10)
+	return append(append(out, ':'), s...)
+}
+
+// cut reads what field has written.
+func cut(s string) (field, rest string, ok bool) {
+	length, rest, found := strings.Cut(s, ":")
+	n, err := strconv.Atoi(length)
+	if !found || err != nil || n < 0 || n > len(rest) {
+		return "", "", false
 	}
-	return ""
+	return rest[:n], rest[n:], true
+}
+
+// clean makes data fit for a column of text, which takes neither broken characters nor zeroes.
+func clean(s string) string {
+	if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
+		s = strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
+	}
+	return s
+}
+
+// open reads an argument.
+func open(kind byte, field string) any {
+	switch kind {
+	case kindString:
+		return field
+	case kindText:
+		return Text(field)
+	case kindWhen:
+		return readWhen(field)
+	}
+	n, err := strconv.ParseInt(field, 10, 64)
+	switch {
+	case err != nil:
+		return field
+	case kind == kindNumber:
+		return Number(n)
+	case kind == kindSize:
+		return Size(n)
+	}
+	return int(n)
+}
+
+// kept writes an instant down: its second, its layout, and its zone by name, or by offset where the name is of no zone
+// that every host knows.
+func (w When) kept(out []byte) []byte {
+	out = field(out, strconv.FormatInt(w.At.Unix(), 10))
+	out = field(out, w.Layout)
+	name := w.At.Location().String()
+	if _, err := Zone(name); err != nil {
+		_, offset := w.At.Zone()
+		return field(out, strconv.Itoa(offset))
+	}
+	return field(out, name)
+}
+
+func readWhen(s string) (w When) {
+	second, s, _ := cut(s)
+	layout, s, _ := cut(s)
+	name, _, _ := cut(s)
+	unix, _ := strconv.ParseInt(second, 10, 64) // what is damaged is no instant
+	w = When{At: time.Unix(unix, 0).UTC(), Layout: layout}
+	if zone, err := Zone(name); err == nil {
+		w.At = w.At.In(zone)
+	} else if offset, err := strconv.Atoi(name); err == nil {
+		w.At = w.At.In(time.FixedZone("", offset))
+	}
+	return w
 }

@@ -71,8 +71,11 @@ type Pause struct {
 
 // Word says the state in the middle of a sentence.
 func (s ServiceState) Word() Text {
-	return map[ServiceState]Text{
-		ServiceActive: "active [service]", ServiceSuspended: "suspended [service]", ServiceTerminating: "terminating [service]",
-		ServiceTerminated: "terminated [service]", ServiceMachineGone: "machine_gone [service]", ServiceMachineReplaced: "machine_replaced [service]",
-	}[s]
+	words := map[ServiceState]Text{
+		ServiceActive: "active [service]", ServiceSuspended: "suspended [service]", ServiceTerminating: "being closed [service]", ServiceTerminated: "closed [service]",
+	}
+	if w, ok := words[s]; ok {
+		return w
+	}
+	return Verbatim(string(s))
 }

@@ -20,9 +20,9 @@ func units(minutes int64) Text {
 	days, hours, rest := minutes/(24*60), minutes/60%24, minutes%60
 	switch {
 	case days > 0 && hours > 0:
-		return Count(int(days), "1 day %d h", "%d days %d h", hours)
+		return Count(int(days), "%d day %d h", "%d days %d h", hours)
 	case days > 0:
-		return Count(int(days), "1 day", "%d days")
+		return Count(int(days), "%d day", "%d days")
 	case hours > 0 && rest > 0:
 		return Say("%d h %02d min", hours, rest)
 	case hours > 0:

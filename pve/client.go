@@ -58,6 +58,7 @@ type Client struct {
 	endpoints []*proxmox.Client
 	last      atomic.Int32 // index of the endpoint that last answered
 	edge      *edge
+	token     string
 	now       func() time.Time
 	observe   func(Call)
 	pause     time.Duration
@@ -83,12 +84,12 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &edge{reads: cfg.Transport, changes: cfg.Transport}
+	e := &edge{reads: cfg.Transport, changes: cfg.Transport, secret: cfg.Secret}
 	if cfg.Transport == nil {
 		trust := trust{pins: pins, roots: cfg.CAs, now: cfg.Now}
 		e.reads, e.changes, e.traced = trust.transport(true), trust.transport(false), true
 	}
-	c := &Client{edge: e, now: cfg.Now, observe: cfg.Observe, pause: cmp.Or(cfg.RetryPause, 100*time.Millisecond)}
+	c := &Client{edge: e, token: cfg.TokenID, now: cfg.Now, observe: cfg.Observe, pause: cmp.Or(cfg.RetryPause, 100*time.Millisecond)}
 	e.client = c
 	hc := &http.Client{
 		Transport:     e,
@@ -130,6 +131,9 @@ func readEndpoint(s string, anyScheme bool) (*url.URL, error) {
 	}
 	return u, nil
 }
+
+// TokenID gives the token that the client uses, as user@realm!name.
+func (c *Client) TokenID() string { return c.token }
 
 // Skew gives how far the server's clock was ahead of ours in the last answer (its Date header has whole seconds), and
 // whether any answer has been seen.

@@ -25,6 +25,7 @@ type edge struct {
 	reads, changes http.RoundTripper
 	traced         bool // the transports are ours and report each connection
 	client         *Client
+	secret         string // of the token
 }
 
 // RoundTrip never fails.
@@ -48,14 +49,30 @@ func (e *edge) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := transport.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		x.failure = err
+		x.failure = e.discreet(err)
 		x.unsent = (e.traced && !connected) || noConnection(err)
 		return x.harmless(req), nil
 	}
 	e.client.noteDate(resp.Header.Get("Date"))
-	x.status, x.phrase = resp.StatusCode, reasonPhrase(resp)
+	x.status, x.phrase = resp.StatusCode, e.hide(reasonPhrase(resp))
 	x.body, x.failure = readLimited(resp.Body, x.limit)
+	if bytes.Contains(x.body, []byte(e.secret)) {
+		x.body = []byte(e.hide(string(x.body)))
+	}
+	x.failure = e.discreet(x.failure)
 	return x.harmless(req), nil
+}
+
+// hide takes the token's secret out of what came back. Proxmox never repeats it, but a proxy in front that shows the
+// request in its error page does, and errors are logged and shown to staff.
+func (e *edge) hide(said string) string { return strings.ReplaceAll(said, e.secret, "***") }
+
+// discreet hides the secret in an error that repeats what came back.
+func (e *edge) discreet(err error) error {
+	if err == nil || !strings.Contains(err.Error(), e.secret) {
+		return err
+	}
+	return errors.New(e.hide(err.Error()))
 }
 
 // harmless is what the library gets to see: the status, and a body that it can always read.

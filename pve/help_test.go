@@ -140,6 +140,7 @@ var calls = []struct {
 }{
 	{"Version", false, func(ctx context.Context, c *Client) (any, error) { return c.Version(ctx) }},
 	{"Permissions", false, func(ctx context.Context, c *Client) (any, error) { return c.Permissions(ctx) }},
+	{"PermissionsOn", false, func(ctx context.Context, c *Client) (any, error) { return c.PermissionsOn(ctx, "/vms/100") }},
 	{"Resources", false, func(ctx context.Context, c *Client) (any, error) { return c.Resources(ctx) }},
 	{"ClusterTasks", false, func(ctx context.Context, c *Client) (any, error) { return c.ClusterTasks(ctx) }},
 	{"Nodes", false, func(ctx context.Context, c *Client) (any, error) { return c.Nodes(ctx) }},

@@ -377,6 +377,9 @@ func FuzzAnswers(f *testing.F) {
 		f.Add(200, "OK", []byte(body))
 		f.Add(500, "VM is locked (backup)", []byte(body))
 	}
+	for _, body := range seeds(f, "error") {
+		f.Add(400, "Parameter verification failed.", []byte(body))
+	}
 	f.Fuzz(func(t *testing.T, status int, phrase string, body []byte) {
 		if status < 100 || status > 999 {
 			return

@@ -33,11 +33,39 @@ func (c *Client) Version(ctx context.Context) (Version, error) {
 // Permissions are what the token may do: path, privilege, and whether it reaches below that path.
 type Permissions map[string]map[string]bool
 
+// topPaths are those that Proxmox always answers about, unless nothing is granted there (recorded).
+var topPaths = []string{"/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"}
+
 // Permissions asks for the token's own rights. Proxmox answers with the fixed top paths and every path that an ACL
-// names, each with the rights that hold there.
+// names, each with the rights that hold there, and leaves out those on which nothing is granted. The fixed ones that it
+// left out are here without rights; another one can't be told from one that no ACL names: see PermissionsOn.
 func (c *Client) Permissions(ctx context.Context) (Permissions, error) {
+	p, err := c.permissions(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range topPaths {
+		if p[path] == nil {
+			p[path] = map[string]bool{}
+		}
+	}
+	return p, nil
+}
+
+// PermissionsOn asks for the token's rights on one path alone. The whole answer leaves out a path on which nothing at
+// all is granted, which then looks as if it inherited from above: this tells the one from the other.
+func (c *Client) PermissionsOn(ctx context.Context, path string) (Permissions, error) {
+	path = "/" + strings.Trim(path, "/")
+	p, err := c.permissions(ctx, path)
+	if err == nil && p[path] == nil {
+		p[path] = map[string]bool{}
+	}
+	return p, err
+}
+
+func (c *Client) permissions(ctx context.Context, path string) (Permissions, error) {
 	var got map[string]map[string]truth
-	if err := c.read(ctx, at("/access/permissions"), nil, &got, true); err != nil {
+	if err := c.read(ctx, at("/access/permissions"), query("path", path), &got, true); err != nil {
 		return nil, err
 	}
 	p := make(Permissions, len(got))

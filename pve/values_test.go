@@ -170,6 +170,9 @@ func TestConfigIsChecked(t *testing.T) {
 }
 
 func FuzzParseUPID(f *testing.F) {
+	for _, text := range seeds(f, "upid") {
+		f.Add(text)
+	}
 	f.Add(upidText)
 	f.Add("UPID:pve1:00005FEA:000B7C46F:6B002907:imgdel:110@local:root@pam:")
 	f.Fuzz(func(t *testing.T, s string) {
@@ -184,6 +187,11 @@ func FuzzParseUPID(f *testing.F) {
 }
 
 func FuzzParseProperties(f *testing.F) {
+	for _, kind := range []string{"property", "disk", "net"} {
+		for _, text := range seeds(f, kind) {
+			f.Add(text)
+		}
+	}
 	f.Add("local:100/vm-100-disk-0.qcow2,iops_wr=300,size=1536M")
 	f.Add("virtio=BC:24:11:5B:55:B9,bridge=vmbr0,rate=5,,=,")
 	f.Fuzz(func(t *testing.T, s string) {

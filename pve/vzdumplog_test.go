@@ -251,6 +251,9 @@ func TestVolidOfPath(t *testing.T) {
 }
 
 func FuzzParseVzdumpLog(f *testing.F) {
+	for _, text := range seeds(f, "log") {
+		f.Add(text)
+	}
 	if b, err := os.ReadFile("testdata/logs.jsonl"); err == nil {
 		for _, line := range strings.SplitN(string(b), "\n", 12)[:11] {
 			var r recordedLog

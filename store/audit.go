@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -43,7 +44,10 @@ func (e Entry) chained(before string) string {
 }
 
 // audit adds a row within the transaction whose change it tells of.
-func (t *tx) audit(e Entry) error {
+func (t *tx) audit(e Entry) error { return t.auditAll([]Entry{e}) }
+
+// auditAll adds rows, in their order.
+func (t *tx) auditAll(entries []Entry) error {
 	if t.head == nil {
 		head, err := t.db.nextHead(t.ctx, t)
 		if err != nil {
@@ -51,16 +55,24 @@ func (t *tx) audit(e Entry) error {
 		}
 		t.head = &head
 	}
-	e.At = t.now
-	if a, ok := t.ctx.Value(addressKey{}).(string); ok && e.Address == "" {
-		e.Address = a
+	const each = 11
+	for some := range slices.Chunk(entries, rowsAtOnce) {
+		args := make([]any, 0, len(some)*each)
+		for _, e := range some {
+			e.At = t.now
+			if a, ok := t.ctx.Value(addressKey{}).(string); ok && e.Address == "" {
+				e.Address = a
+			}
+			e.ID, e.Hash = t.head.row+1, e.chained(t.head.hash)
+			args = append(args, e.ID, e.At.Unix(), e.Actor, e.Address, e.Action, e.Entity, e.EntityUID, idOrNull(e.ServiceID), e.Before, e.After, e.Hash)
+			t.head = &auditHead{row: e.ID, hash: e.Hash, moved: true}
+		}
+		if _, err := t.exec(`INSERT INTO audit (id, at, actor, address, action, entity, entity_uid, service_id, before, after, hash) VALUES `+
+			tuples(len(some), 0, each, `($%d, $%d, $%d, $%d, $%d, $%d, $%d, $%d, $%d, $%d, $%d)`), args...); err != nil {
+			return err
+		}
 	}
-	e.ID, e.Hash = t.head.row+1, e.chained(t.head.hash)
-	_, err := t.exec(`INSERT INTO audit (id, at, actor, address, action, entity, entity_uid, service_id, before, after, hash)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-		e.ID, e.At.Unix(), e.Actor, e.Address, e.Action, e.Entity, e.EntityUID, idOrNull(e.ServiceID), e.Before, e.After, e.Hash)
-	t.head = &auditHead{row: e.ID, hash: e.Hash, moved: true}
-	return err
+	return nil
 }
 
 func scanEntry(s scanner) (e Entry, err error) {

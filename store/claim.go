@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"stowage/portal"
@@ -11,38 +12,41 @@ import (
 // waiting is one queued operation as admission sees it.
 type waiting struct {
 	portal.Candidate
-	uid       string
-	service   int64
-	schedule  int64
-	slot      string
-	version   int64
+	op        portal.Operation // as much of it as ending it needs
 	waitsFor  portal.Text
 	startBy   time.Time
-	state     portal.ServiceState
-	lock      string
-	occupied  bool // an exclusive operation of the service is running or held
+	service   portal.Service // its uid, place, state and lock
+	product   portal.Product // its uid and storage
+	occupied  bool           // an exclusive operation of the service is running or held
 	reachable bool
 	online    bool
+	maybeDone bool // a good copy began at or after it fell due
 }
 
+func (w waiting) scheduled() bool { return w.op.SlotDate != "" }
+
 const waitingQuery = `SELECT o.id, o.uid, o.service_id, s.client_id, o.server_id, s.node, o.kind, o.manual, o.schedule_id, o.slot_date, o.version,
-		o.waits_for, o.created_at, COALESCE((SELECT l.due_at FROM slots l WHERE l.service_id = o.service_id AND l.schedule_id = o.schedule_id AND l.local_date = o.slot_date), o.created_at),
-		o.start_by, s.state, s.lock,
+		o.waits_for, o.created_at, COALESCE(l.due_at, o.created_at), o.start_by, s.uid, s.state, s.lock, p.uid, p.storage,
 		CASE WHEN b.id IS NOT NULL AND o.kind <> 'backup' THEN b.node || '/' || b.storage
 			ELSE COALESCE((SELECT t.node FROM storages t WHERE t.server_id = o.server_id AND t.name = p.storage AND t.node IN ('', s.node) ORDER BY t.node LIMIT 1), s.node) || '/' || p.storage END,
 		EXISTS (SELECT 1 FROM operations r WHERE r.service_id = o.service_id AND r.state IN ('running', 'held') AND r.exclusive = 1),
 		v.unreachable_since IS NULL,
 		COALESCE((SELECT n.online FROM nodes n WHERE n.server_id = o.server_id
-			AND n.name = CASE WHEN o.kind <> 'backup' AND b.node <> '' THEN b.node ELSE s.node END), 1) -- a copy may lie on another host
+			AND n.name = CASE WHEN o.kind <> 'backup' AND b.node <> '' THEN b.node ELSE s.node END), 1), -- a copy may lie on another host
+		EXISTS (SELECT 1 FROM backups c WHERE c.service_id = o.service_id AND c.removed_at IS NULL AND c.started_at >= l.due_at AND c.class = 'good')
 	FROM operations o JOIN services s ON s.id = o.service_id JOIN products p ON p.id = s.product_id JOIN servers v ON v.id = o.server_id
+	LEFT JOIN slots l ON l.service_id = o.service_id AND l.schedule_id = o.schedule_id AND l.local_date = o.slot_date
 	LEFT JOIN backups b ON b.id = o.backup_id`
 
 func scanWaiting(s scanner) (w waiting, err error) {
 	var schedule, created, due, start sql.NullInt64
 	var slot sql.NullString
-	err = s.Scan(&w.OperationID, &w.uid, &w.service, &w.Client, &w.Server, &w.Node, &w.Kind, &w.Manual, &schedule, &slot, &w.version,
-		&w.waitsFor, &created, &due, &start, &w.state, &w.lock, &w.Storage, &w.occupied, &w.reachable, &w.online)
-	w.schedule, w.slot, w.Enqueued, w.Due, w.startBy = schedule.Int64, slot.String, at(created), at(due), at(start)
+	err = s.Scan(&w.OperationID, &w.op.UID, &w.op.ServiceID, &w.Client, &w.Server, &w.Node, &w.Kind, &w.Manual, &schedule, &slot, &w.op.Version,
+		&w.waitsFor, &created, &due, &start, &w.service.UID, &w.service.State, &w.service.Lock, &w.product.UID, &w.product.Storage,
+		&w.Storage, &w.occupied, &w.reachable, &w.online, &w.maybeDone)
+	w.op.ID, w.op.ScheduleID, w.op.SlotDate = w.OperationID, schedule.Int64, slot.String
+	w.service.ID, w.service.ServerID, w.service.Node = w.op.ServiceID, w.Server, w.Node
+	w.Enqueued, w.Due, w.startBy = at(created), at(due), at(start)
 	return w, err
 }
 
@@ -66,182 +70,238 @@ func runningPlaces(ctx context.Context, q querier) ([]portal.Running, error) {
 	return append(ours, foreign...), err
 }
 
-// served counts, by client, the backups begun within the last hours: who had more waits longer.
-func served(ctx context.Context, q querier, since time.Time) (map[int64]int, error) {
-	type count struct {
-		client int64
-		n      int
-	}
-	counts, err := collect(ctx, q, func(s scanner) (c count, err error) { return c, s.Scan(&c.client, &c.n) },
-		`SELECT s.client_id, count(*) FROM operations o JOIN services s ON s.id = o.service_id
-		WHERE o.kind = 'backup' AND o.ended_at > $1 AND o.started_at IS NOT NULL GROUP BY s.client_id`, since.Unix())
-	out := make(map[int64]int, len(counts))
-	for _, c := range counts {
-		out[c.client] = c.n
-	}
-	return out, err
+// claim is what one call of Claim found.
+type claim struct {
+	start    []waiting
+	needless []waiting // may have to end without having begun
+	reasons  map[int64]portal.Text
+	byID     map[int64]waiting
 }
-
-// fairWindow is the night over which clients are served in turn.
-const fairWindow = 12 * time.Hour
 
 // Claim starts what may start: it moves queued operations to running and gives each its place, in one
 // transaction. What has become needless meanwhile (the slot was done by another backup, the service was
 // suspended) ends here. The rest keeps what it waits for.
+//
+// It looks at the lines of hosts that have a free place, and at the others where something new stands in them or half a
+// minute has passed: its cost grows with what can start, not with what waits.
 func (db *DB) Claim(ctx context.Context, limits portal.Limits) (started []int64, err error) {
 	now := db.now()
 	var some bool
 	if err := db.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM operations WHERE state = 'queued' AND run_after <= $1)`, now.Unix()).Scan(&some); err != nil || !some {
 		return nil, explain("claim", err)
 	}
-	err = db.update(ctx, "claim", func(t *tx) error {
-		started = nil
-		all, err := collect(ctx, t, scanWaiting, waitingQuery+` WHERE o.state = 'queued' AND o.run_after <= $1 AND o.start_by > $1`, t.now.Unix())
-		if err != nil || len(all) == 0 {
-			return err
-		}
-		pauses, err := t.pauses()
+	c := claim{reasons: map[int64]portal.Text{}, byID: map[int64]waiting{}}
+	var looked []line
+	err = db.view(ctx, "claim", func(q querier) error {
+		running, err := runningPlaces(ctx, q)
 		if err != nil {
 			return err
 		}
-		var candidates []portal.Candidate
-		byID := make(map[int64]waiting, len(all))
-		reasons := map[int64]portal.Text{}
-		for _, w := range all {
-			byID[w.OperationID] = w
-			why, ended, err := t.obstacle(w, pauses)
-			switch {
-			case err != nil:
-				return err
-			case ended:
-			case why != "":
-				reasons[w.OperationID] = why
-			case w.Kind == portal.KindProtect:
-				started = append(started, w.OperationID)
-			default:
-				candidates = append(candidates, w.Candidate)
-			}
-		}
-		running, err := runningPlaces(ctx, t)
-		if err != nil {
+		if looked, err = db.lines.choose(ctx, q, now, running, limits); err != nil {
 			return err
 		}
-		turns, err := served(ctx, t, t.now.Add(-fairWindow))
-		if err != nil {
-			return err
-		}
-		admitted := portal.Admit(candidates, running, limits, turns)
-		begun := map[int64]bool{} // services whose exclusive operation starts in this very call
-		for _, id := range append(started, admitted.Start...) {
-			w := byID[id]
-			if w.Kind.Exclusive() && begun[w.service] {
-				continue
-			}
-			var dump any
-			if w.Kind == portal.KindBackup {
-				dump, begun[w.service] = w.Node, true
-			}
-			if _, err := t.exec(`UPDATE operations SET state = 'running', node = $1, dump_place = $2, waits_for = '', started_at = COALESCE(started_at, $3),
-					progress_at = $3, run_after = $3, version = version + 1, epoch = $4
-				WHERE id = $5 AND version = $6 AND (SELECT epoch FROM lease WHERE id = 1) = $4`, w.Node, dump, t.now.Unix(), db.epoch.Load(), id, w.version); err != nil {
-				return err
-			}
-			if w.slot != "" {
-				if _, err := t.exec(`UPDATE slots SET state = 'running' WHERE service_id = $1 AND schedule_id = $2 AND local_date = $3 AND ended_at IS NULL`, w.service, w.schedule, w.slot); err != nil {
-					return err
-				}
-			}
-			t.touch(w.service)
-		}
-		started = append(started, admitted.Start...)
-		for id, why := range admitted.Why {
-			reasons[id] = why
-		}
-		for id, why := range reasons {
-			if w := byID[id]; w.waitsFor != why {
-				if _, err := t.exec(`UPDATE operations SET waits_for = $1 WHERE id = $2`, why, id); err != nil {
-					return err
-				}
-				t.touch(w.service)
-			}
-		}
-		return nil
+		return c.look(ctx, q, db, now, looked, running, limits)
 	})
+	if err != nil {
+		return nil, err
+	}
+	if len(c.start)+len(c.needless)+len(c.reasons) > 0 {
+		err = db.update(ctx, "claim", func(t *tx) error {
+			started, err = c.write(t)
+			return err
+		})
+	}
+	if err == nil {
+		db.lines.looked(looked, now)
+	}
 	return started, err
 }
 
-// obstacle tells what keeps an operation from being a candidate at all, or ends it where it is needless.
-func (t *tx) obstacle(w waiting, pauses []portal.Pause) (why portal.Text, ended bool, err error) {
-	op := portal.Operation{ID: w.OperationID, UID: w.uid, Version: w.version, ServiceID: w.service, ScheduleID: w.schedule, SlotDate: w.slot}
-	scheduled := w.slot != ""
-	if scheduled && w.state != portal.ServiceActive {
+// look reads the lines and asks who may start.
+func (c *claim) look(ctx context.Context, q querier, db *DB, now time.Time, lines []line, running []portal.Running, limits portal.Limits) error {
+	const due = ` WHERE o.state = 'queued' AND o.run_after <= $1 AND o.start_by > $1 AND `
+	all, err := collect(ctx, q, scanWaiting, waitingQuery+due+`o.kind <> 'backup'`, now.Unix())
+	if err != nil {
+		return err
+	}
+	for _, l := range lines {
+		there, err := collect(ctx, q, scanWaiting, waitingQuery+due+`o.kind = 'backup' AND o.server_id = $2 AND o.node = $3`, now.Unix(), l.server, l.node)
+		if err != nil {
+			return err
+		}
+		all = append(all, there...)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	pauses, err := pausesAt(ctx, q, now)
+	if err != nil {
+		return err
+	}
+	var candidates []portal.Candidate
+	for _, w := range all {
+		c.byID[w.OperationID] = w
+		why := w.obstacle(pauses)
+		switch {
+		case w.needless():
+			c.needless = append(c.needless, w)
+		case why != "":
+			c.reasons[w.OperationID] = why
+		case w.Kind == portal.KindProtect:
+			c.start = append(c.start, w)
+		default:
+			candidates = append(candidates, w.Candidate)
+		}
+	}
+	turns, err := db.turns.served(ctx, q, now)
+	if err != nil {
+		return err
+	}
+	admitted := portal.Admit(candidates, running, limits, turns)
+	for _, id := range admitted.Start {
+		c.start = append(c.start, c.byID[id])
+	}
+	for id, why := range admitted.Why {
+		c.reasons[id] = why
+	}
+	for id, why := range c.reasons {
+		if c.byID[id].waitsFor == why {
+			delete(c.reasons, id) // said already
+		}
+	}
+	return nil
+}
+
+// write keeps what was decided, each on the condition that the operation is as it was seen.
+func (c *claim) write(t *tx) (started []int64, err error) {
+	for _, w := range c.needless {
+		if err := t.endNeedless(w); err != nil && !errors.Is(err, ErrStale) {
+			return nil, err
+		}
+	}
+	begun := map[int64]bool{} // services whose exclusive operation starts in this very call
+	for _, w := range c.start {
+		if w.Kind.Exclusive() && begun[w.op.ServiceID] {
+			continue
+		}
+		err := t.start(w)
+		if errors.Is(err, ErrStale) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		begun[w.op.ServiceID] = begun[w.op.ServiceID] || w.Kind.Exclusive()
+		started = append(started, w.OperationID)
+	}
+	for id, why := range c.reasons {
+		if _, err := t.exec(`UPDATE operations SET waits_for = $1 WHERE id = $2 AND state = 'queued'`, why, id); err != nil {
+			return nil, err
+		}
+		t.touch(c.byID[id].op.ServiceID)
+	}
+	return started, nil
+}
+
+// start gives an operation its place. It gives ErrStale where that isn't free any more, or the operation has changed.
+func (t *tx) start(w waiting) error {
+	var dump any
+	if w.Kind == portal.KindBackup {
+		dump = w.Node
+	}
+	err := t.one(ErrStale, `UPDATE operations SET state = 'running', node = $1, dump_place = $2, waits_for = '', started_at = COALESCE(started_at, $3),
+			progress_at = $3, run_after = $3, version = version + 1, epoch = $4
+		WHERE id = $5 AND version = $6 AND state = 'queued' AND (SELECT epoch FROM lease WHERE id = 1) = $4`, w.Node, dump, t.now.Unix(), t.db.epoch.Load(), w.OperationID, w.op.Version)
+	if Taken(err) {
+		return ErrStale
+	}
+	if err != nil {
+		return err
+	}
+	t.touch(w.op.ServiceID)
+	if !w.scheduled() {
+		return nil
+	}
+	_, err = t.exec(`UPDATE slots SET state = 'running' WHERE service_id = $1 AND schedule_id = $2 AND local_date = $3 AND ended_at IS NULL`, w.op.ServiceID, w.op.ScheduleID, w.op.SlotDate)
+	return err
+}
+
+// needless tells whether the operation may have to end without having begun.
+func (w waiting) needless() bool {
+	return w.scheduled() && (w.service.State != portal.ServiceActive || w.maybeDone)
+}
+
+// endNeedless ends a scheduled operation whose service isn't active, or whose slot another backup has done.
+func (t *tx) endNeedless(w waiting) error {
+	if w.service.State != portal.ServiceActive {
 		reason := portal.ReasonSuspended
-		if w.state != portal.ServiceSuspended {
+		if w.service.State != portal.ServiceSuspended {
 			reason = "the service is not active"
 		}
-		return "", true, t.endQueued(&op, portal.StateCancelled, portal.Say("Skipped: %s.", reason), string(portal.SlotSkipped), reason)
+		return t.endQueued(&w.op, portal.StateCancelled, portal.Say("Skipped: %s.", reason), string(portal.SlotSkipped), reason)
 	}
-	if scheduled {
-		copies, err := backupsOf(t.ctx, t, w.service)
-		if err != nil {
-			return "", false, err
-		}
-		if done := portal.DoneBy(w.Due, portal.CopiesOf(copies)); done != nil {
-			op.BackupID = done.ID
-			return "", true, t.endQueued(&op, portal.StateCancelled, "Not needed: another backup was made after it fell due.", string(portal.SlotDone), "done by another backup")
-		}
-		svc, err := service(t.ctx, t, w.service)
-		if err != nil {
-			return "", false, err
-		}
-		p, err := product(t.ctx, t, svc.ProductID)
-		if err != nil {
-			return "", false, err
-		}
+	copies, err := backupsOf(t.ctx, t, w.op.ServiceID)
+	if err != nil {
+		return err
+	}
+	done := portal.DoneBy(w.Due, portal.CopiesOf(copies))
+	if done == nil {
+		return nil
+	}
+	w.op.BackupID = done.ID
+	return t.endQueued(&w.op, portal.StateCancelled, "Not needed: another backup was made after it fell due.", string(portal.SlotDone), "done by another backup")
+}
+
+// obstacle tells what keeps an operation from being a candidate at all.
+func (w waiting) obstacle(pauses []portal.Pause) portal.Text {
+	if w.scheduled() {
 		for _, pause := range pauses {
-			if pauseCovers(pause, svc, p) {
-				return portal.ReasonMaintenance, false, nil
+			if pauseCovers(pause, w.service, w.product) {
+				return portal.ReasonMaintenance
 			}
 		}
 	}
 	switch {
 	case !w.reachable:
-		return "your host can't be reached", false, nil
+		return "your host can't be reached"
 	case !w.online:
-		return "your host is down", false, nil
-	case w.Kind.Exclusive() && w.occupied && scheduled:
-		return portal.ReasonPreviousRunning, false, nil
+		return "your host is down"
+	case w.Kind.Exclusive() && w.occupied && w.scheduled():
+		return portal.ReasonPreviousRunning
 	case w.Kind.Exclusive() && w.occupied:
-		return "a backup of this machine is running", false, nil
-	case w.Kind.Exclusive() && w.lock != "" && scheduled:
-		return portal.LockedClause(w.lock), false, nil
+		return "a backup of this machine is running"
+	case w.Kind.Exclusive() && w.service.Lock != "" && w.scheduled():
+		return portal.LockedClause(w.service.Lock)
 	}
-	return "", false, nil
+	return ""
 }
 
 // InLine tells a queued operation's place in the line of its host, from 1, and what it waits for.
 func (db *DB) InLine(ctx context.Context, op portal.Operation, limits portal.Limits) (position int, why portal.Text, err error) {
-	all, err := collect(ctx, db.read, scanWaiting, waitingQuery+` WHERE o.state = 'queued' AND o.server_id = $1 AND s.node = (SELECT node FROM services WHERE id = $2) AND o.kind = $3`,
-		op.ServerID, op.ServiceID, op.Kind)
-	if err != nil {
-		return 0, "", err
-	}
-	candidates := make([]portal.Candidate, 0, len(all))
-	for _, w := range all {
-		candidates = append(candidates, w.Candidate)
-	}
-	running, err := runningPlaces(ctx, db.read)
-	if err != nil {
-		return 0, "", err
-	}
-	turns, err := served(ctx, db.read, db.now().Add(-fairWindow))
-	if err != nil {
-		return 0, "", err
-	}
-	a := portal.Admit(candidates, running, limits, turns)
-	why = op.WaitsFor
-	if why == "" {
-		why = a.Why[op.ID]
-	}
-	return max(a.Position[op.ID], 1), why, nil
+	err = db.view(ctx, "in line", func(q querier) error {
+		all, err := collect(ctx, q, scanWaiting, waitingQuery+` WHERE o.state = 'queued' AND o.kind = $1 AND o.server_id = $2 AND o.node = (SELECT node FROM services WHERE id = $3)`,
+			op.Kind, op.ServerID, op.ServiceID)
+		if err != nil {
+			return err
+		}
+		candidates := make([]portal.Candidate, 0, len(all))
+		for _, w := range all {
+			candidates = append(candidates, w.Candidate)
+		}
+		running, err := runningPlaces(ctx, q)
+		if err != nil {
+			return err
+		}
+		turns, err := db.turns.served(ctx, q, db.now())
+		if err != nil {
+			return err
+		}
+		a := portal.Admit(candidates, running, limits, turns)
+		position, why = a.Position[op.ID], op.WaitsFor
+		if why == "" {
+			why = a.Why[op.ID]
+		}
+		return nil
+	})
+	return max(position, 1), why, err
 }

@@ -115,6 +115,9 @@ func (t *tx) present(b *portal.Backup, a Archive) error {
 	if back {
 		b.Class, b.ClassBefore = b.ClassBefore, ""
 	}
+	if err := t.weigh(b, a.Size); err != nil {
+		return err
+	}
 	b.Size, b.Protected, b.Verification, b.Encrypted = a.Size, a.Protected, a.Verification, a.Encrypted
 	b.SeenAt, b.MissingSince, b.MissingLooks = t.now, time.Time{}, 0
 	if b.CTime.IsZero() {
@@ -130,6 +133,27 @@ func (t *tx) present(b *portal.Backup, a Archive) error {
 		}
 	}
 	return t.saveBackup(b)
+}
+
+// weigh sees whether anything is left of a copy that was complete. One of which a storage has kept but a few bytes is
+// no backup any more, and no better one may go for it; the client and staff are told. Its row says what it was, in
+// case the storage finds the rest again.
+func (t *tx) weigh(b *portal.Backup, size int64) error {
+	switch {
+	case b.Complete() && b.Class != portal.ClassExternal && portal.Empty(size):
+		b.ClassBefore, b.Class = b.Class, portal.ClassPartial
+		b.Reason = portal.Say("It was damaged on the storage: %s of %s are left.", portal.Size(size), portal.Size(b.Size))
+		for _, channel := range []string{"mail", "staff"} {
+			if err := t.post(Message{Channel: channel, ServiceID: b.ServiceID, Topic: "backup.damaged", Payload: map[string]any{"backup": b.UID, "volid": b.Volid, "started": b.StartedAt.Unix(), "text": b.Reason}}); err != nil {
+				return err
+			}
+		}
+		return t.audit(Entry{Actor: "engine", Action: "backup.damaged", Entity: "backup", EntityUID: b.UID, ServiceID: b.ServiceID, Before: string(b.ClassBefore), After: b.Volid})
+	case b.Class == portal.ClassPartial && b.ClassBefore != "" && !portal.Empty(size):
+		b.Class, b.ClassBefore, b.Reason = b.ClassBefore, "", ""
+		return t.audit(Entry{Actor: "engine", Action: "backup.back", Entity: "backup", EntityUID: b.UID, ServiceID: b.ServiceID, After: b.Volid})
+	}
+	return nil
 }
 
 // unknown deals with an archive that has no row: adopted where it carries our valid mark, else external.
@@ -219,7 +243,7 @@ func (t *tx) adopt(l Listing, a Archive, m portal.Mark) (bool, error) {
 	b.ServiceID, b.ServerID, b.Node, b.Storage, b.Volid, b.VMID = svc.ID, l.ServerID, l.Node, l.Storage, a.Volid, a.VMID
 	b.CTime, b.Size, b.Protected, b.Verification, b.Encrypted, b.SeenAt = a.CTime, a.Size, a.Protected, a.Verification, a.Encrypted, t.now
 	b.Class, b.Reason = portal.ClassGood, ""
-	if a.Size <= 4096 {
+	if portal.Empty(a.Size) {
 		b.Class, b.Reason = portal.ClassPartial, "The backup is empty: it holds no disk."
 	}
 	if b.EndedAt.IsZero() {

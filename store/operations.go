@@ -52,7 +52,7 @@ func operation(ctx context.Context, q querier, where string, args ...any) (porta
 
 // Operation gives one operation by id: for jobs.
 func (db *DB) Operation(ctx context.Context, id int64) (portal.Operation, error) {
-	return operation(ctx, db.write, `WHERE o.id = $1`, id)
+	return operation(ctx, db.read, `WHERE o.id = $1`, id)
 }
 
 // OperationByUID gives any operation by uid or reference: for staff and commands.
@@ -102,21 +102,36 @@ func (db *DB) Enqueue(ctx context.Context, clientID int64, serviceUID string, re
 	return op, err
 }
 
-// insertOperation adds a granted operation. What the schema refuses has become busy meanwhile.
-func (t *tx) insertOperation(op *portal.Operation, s portal.Situation) error {
-	op.UID, op.Reference = t.db.UID(), reference()
-	op.ServiceID, op.ServerID, op.State, op.CreatedAt, op.Version = s.Service.ID, s.Service.ServerID, portal.StateQueued, t.now, 1
-	op.Node = s.Service.Node
+// referenceTries is how often another reference is taken where one is another operation's already. With forty
+// million operations that is so for one in twenty.
+const referenceTries = 10
+
+// prepare fills in what every new operation has.
+func (t *tx) prepare(op *portal.Operation, svc portal.Service) {
+	op.UID = t.db.UID()
+	op.ServiceID, op.ServerID, op.State, op.CreatedAt, op.Version = svc.ID, svc.ServerID, portal.StateQueued, t.now, 1
+	op.Node = svc.Node
 	if op.RunAfter.IsZero() {
 		op.RunAfter = t.now
 	}
+}
+
+// insertOperation adds a granted operation. What the schema refuses has become busy meanwhile.
+func (t *tx) insertOperation(op *portal.Operation, s portal.Situation) error {
+	t.prepare(op, s.Service)
 	var err error
-	op.ID, err = t.insert(`INSERT INTO operations (uid, reference, service_id, server_id, kind, exclusive, state, step, schedule_id, slot_date,
-			backup_id, replace_id, timing, protect, note, mode, node, manual, run_after, start_by, give_up_at, actor, retry_of, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`,
-		op.UID, op.Reference, op.ServiceID, op.ServerID, op.Kind, op.Kind.Exclusive(), op.State, op.Step, idOrNull(op.ScheduleID), textOrNull(op.SlotDate),
-		idOrNull(op.BackupID), idOrNull(op.ReplaceID), op.Timing, op.Protect, op.Note, op.Mode, op.Node, op.Manual, unix(op.RunAfter), unix(op.StartBy),
-		unix(op.GiveUpAt), op.Actor, idOrNull(op.RetryOf), t.now.Unix())
+	for range referenceTries {
+		op.Reference = t.db.reference()
+		op.ID, err = t.insert(`INSERT INTO operations (uid, reference, service_id, server_id, kind, exclusive, state, step, schedule_id, slot_date,
+				backup_id, replace_id, timing, protect, note, mode, node, manual, run_after, start_by, give_up_at, actor, retry_of, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`,
+			op.UID, op.Reference, op.ServiceID, op.ServerID, op.Kind, op.Kind.Exclusive(), op.State, op.Step, idOrNull(op.ScheduleID), textOrNull(op.SlotDate),
+			idOrNull(op.BackupID), idOrNull(op.ReplaceID), op.Timing, op.Protect, op.Note, op.Mode, op.Node, op.Manual, unix(op.RunAfter), unix(op.StartBy),
+			unix(op.GiveUpAt), op.Actor, idOrNull(op.RetryOf), t.now.Unix())
+		if !unique(err, "operations.reference") {
+			break
+		}
+	}
 	if unique(err, "operations.") || unique(err, "operations_queued") {
 		return portal.Refuse(portal.CodeBusy, "The same is waiting to be done already.")
 	}
@@ -124,8 +139,19 @@ func (t *tx) insertOperation(op *portal.Operation, s portal.Situation) error {
 		return err
 	}
 	t.touch(op.ServiceID)
-	return t.audit(Entry{Actor: op.Actor, Action: string(op.Kind) + ".request", Entity: "operation", EntityUID: op.UID, ServiceID: op.ServiceID,
-		After: tojson(map[string]any{"slot": op.SlotDate, "backup": op.BackupID, "replace": op.ReplaceID, "protect": op.Protect, "note": op.Note})})
+	return t.audit(requested(op))
+}
+
+// requested is the audit row of a new operation.
+func requested(op *portal.Operation) Entry {
+	return Entry{Actor: op.Actor, Action: string(op.Kind) + ".request", Entity: "operation", EntityUID: op.UID, ServiceID: op.ServiceID,
+		After: tojson(struct {
+			Backup  int64  `json:"backup"`
+			Note    string `json:"note"`
+			Protect bool   `json:"protect"`
+			Replace int64  `json:"replace"`
+			Slot    string `json:"slot"`
+		}{op.BackupID, op.Note, op.Protect, op.ReplaceID, op.SlotDate})}
 }
 
 // loadSituation reads all that a request needs to know.
@@ -276,7 +302,8 @@ func (t *tx) saveOperation(o *portal.Operation, read int64) error {
 		return fmt.Errorf("percent %d", o.Percent)
 	}
 	o.Epoch = t.db.epoch.Load()
-	return t.one(ErrStale, `UPDATE operations SET state = $1, step = $2, backup_id = $3, victim_id = $4, timing = $5, evicted = $6, node = $7,
+	return t.one(ErrStale, `UPDATE operations SET state = $1, step = $2, backup_id = $3, victim_id = $4, timing = $5, evicted = $6,
+			node = CASE WHEN $1 = 'queued' THEN (SELECT s.node FROM services s WHERE s.id = service_id) ELSE $7 END,
 			intent_at = $8, intent_node = $9, known_upids = $10, no_task = $11, clean_looks = $12, upid = $13, dump_place = $14, delete_place = $15,
 			percent = $16, done_bytes = $17, total_bytes = $18, rate = $19, log_lines = $20, progress_at = $21, waits_for = $22, attempt = $23,
 			failures = $24, run_after = $25, watch_until = $26, cancel_sent = $27, reason = $28, staff_reason = $29, warning = $30, started_at = $31,

@@ -25,7 +25,7 @@ func scanLogin(s scanner) (v portal.Login, err error) {
 }
 
 // AddClient adds a customer with its first login, an owner. An empty language is English. It gives an Error on
-// "name", "zone" or "email" where one of them can't be used.
+// "name", "zone", "language" or "email" where one of them can't be used.
 func (db *DB) AddClient(ctx context.Context, actor string, c portal.Client, email, passwordHash string) (portal.Client, portal.Login, error) {
 	var l portal.Login
 	name, err := portal.CleanName("name", c.Name)
@@ -35,7 +35,10 @@ func (db *DB) AddClient(ctx context.Context, actor string, c portal.Client, emai
 	if _, err := portal.Zone(c.Zone); err != nil {
 		return c, l, err
 	}
-	c.Name, c.UID, c.Language = name, db.UID(), language(c.Language)
+	if c.Language, err = portal.CleanLanguage(c.Language, db.pseudo); err != nil {
+		return c, l, err
+	}
+	c.Name, c.UID = name, db.UID()
 	err = db.update(ctx, "add client", func(t *tx) error {
 		c.CreatedAt = t.now.UTC().Truncate(time.Second)
 		c.ID, err = t.insert(`INSERT INTO clients (uid, name, zone, language, created_at) VALUES ($1, $2, $3, $4, $5)`,
@@ -71,12 +74,12 @@ func (db *DB) AddLogin(ctx context.Context, actor string, clientID int64, email,
 	return l, err
 }
 
-// AddStaff adds a login of the hosting company's.
+// AddStaff adds a login of the hosting company's. It reads English and UTC until it says otherwise.
 func (db *DB) AddStaff(ctx context.Context, actor, email, name string, role portal.Role, passwordHash string) (portal.Login, error) {
 	if !portal.ValidStaffRole(role) {
 		return portal.Login{}, portal.Invalid("role", "The role is admin, operator or auditor.")
 	}
-	l := portal.Login{Email: email, Name: name, Role: role, PasswordHash: passwordHash, Zone: "UTC", Language: language("")}
+	l := portal.Login{Email: email, Name: name, Role: role, PasswordHash: passwordHash, Zone: "UTC", Language: portal.LanguageTags[0]}
 	err := db.update(ctx, "add staff", func(t *tx) error { return t.addLogin(actor, &l) })
 	return l, err
 }
@@ -108,13 +111,6 @@ func (t *tx) addLogin(actor string, l *portal.Login) (err error) {
 	}
 	return t.audit(Entry{Actor: actor, Action: "login.add", Entity: "login", EntityUID: l.UID,
 		After: tojson(map[string]any{"email": l.Email, "role": l.Role})})
-}
-
-func language(tag string) string {
-	if tag == "" {
-		return "en"
-	}
-	return tag
 }
 
 // LoginByEmail gives the login of an e-mail address, in any case of its letters. Disabled ones are given too.
@@ -201,6 +197,26 @@ func (db *DB) SetZone(ctx context.Context, actor string, l portal.Login, zone st
 			}
 		}
 		return t.audit(Entry{Actor: actor, Action: "login.zone", Entity: "login", EntityUID: l.UID, Before: l.Zone, After: zone})
+	})
+}
+
+// SetLanguage sets the language in which a login reads pages and mail. An owner's is the client's too: that of further
+// logins.
+func (db *DB) SetLanguage(ctx context.Context, actor string, l portal.Login, tag string) error {
+	tag, err := portal.CleanLanguage(tag, db.pseudo)
+	if err != nil {
+		return err
+	}
+	return db.update(ctx, "set language", func(t *tx) error {
+		if err := t.one(portal.NotFound(), `UPDATE logins SET language = $1 WHERE id = $2`, tag, l.ID); err != nil {
+			return err
+		}
+		if l.Role == portal.RoleOwner && l.ClientID != 0 {
+			if err := t.one(portal.NotFound(), `UPDATE clients SET language = $1 WHERE id = $2`, tag, l.ClientID); err != nil {
+				return err
+			}
+		}
+		return t.audit(Entry{Actor: actor, Action: "login.language", Entity: "login", EntityUID: l.UID, Before: l.Language, After: tag})
 	})
 }
 

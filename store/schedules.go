@@ -71,13 +71,13 @@ func (db *DB) SaveSchedule(ctx context.Context, clientID int64, serviceUID, acto
 			}
 			v.Date, err = portal.ParseDate(date)
 			return v, err
-		}, `SELECT local_date, state FROM slots WHERE service_id = $1 AND schedule_id = $2 AND due_at > $3`, svc.ID, old.ID, t.now.Add(-15*24*time.Hour).Unix())
+		}, `SELECT local_date, state FROM slots WHERE service_id = $1 AND schedule_id = $2 AND due_at > $3`, svc.ID, old.ID, earlier(t.now, old.Planned).Add(-15*24*time.Hour).Unix())
 		if err != nil {
 			return err
 		}
 		plan := portal.Replan(old.Schedule, next, existing, old.Planned, t.now)
 		if svc.QuotaIn(p) > 0 {
-			if err := t.writeSlots(svc, p, old, plan.Write, ""); err != nil {
+			if err := t.writeSlots(svc, p, old, plan.Write); err != nil {
 				return err
 			}
 		}
@@ -105,6 +105,13 @@ func (db *DB) SaveSchedule(ctx context.Context, clientID int64, serviceUID, acto
 		return t.audit(Entry{Actor: actor, Action: "schedule.save", Entity: "schedule", EntityUID: old.UID, ServiceID: svc.ID,
 			Before: old.Zone + " " + old.Grid(), After: next.Zone + " " + next.Grid()})
 	})
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // slotDates gives the local dates of a schedule that have a row already, of the last and the coming days.

@@ -4,7 +4,7 @@ CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 
 
 CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
 
-CREATE TABLE audit (
+CREATE TABLE "audit" (
     id         INTEGER PRIMARY KEY,
     at         INTEGER NOT NULL,
     actor      TEXT    NOT NULL, -- "client:<uid>", "staff:<uid>", "cron", "cli", "engine"
@@ -15,7 +15,7 @@ CREATE TABLE audit (
     service_id INTEGER,
     before     TEXT    NOT NULL DEFAULT '',
     after      TEXT    NOT NULL DEFAULT '',
-    hash       TEXT    NOT NULL UNIQUE -- SHA-256 over the hash before and this row
+    hash       TEXT    NOT NULL -- SHA-256 over the hash before and this row
 );
 
 CREATE INDEX audit_service ON audit (service_id, id);
@@ -68,11 +68,15 @@ CREATE TABLE backups (
     CHECK ((removed_at IS NULL) = (removed_how = ''))
 );
 
+CREATE INDEX backups_made_by ON backups (operation_id) WHERE operation_id IS NOT NULL;
+
 CREATE INDEX backups_notes ON backups (note_due) WHERE note_due IS NOT NULL;
 
 CREATE UNIQUE INDEX backups_operation ON backups (operation_id) WHERE class = 'running';
 
 CREATE INDEX backups_removed ON backups (server_id, storage, removed_at) WHERE removed_at IS NOT NULL;
+
+CREATE INDEX backups_removed_by ON backups (removed_by) WHERE removed_by IS NOT NULL;
 
 CREATE INDEX backups_service ON backups (service_id, started_at) WHERE removed_at IS NULL;
 
@@ -227,13 +231,17 @@ CREATE TABLE operations (
 
 CREATE INDEX operations_active ON operations (state, run_after) WHERE state IN ('queued', 'running', 'held');
 
-CREATE INDEX operations_backup ON operations (backup_id);
+CREATE INDEX operations_backup ON operations (backup_id) WHERE backup_id IS NOT NULL;
 
 CREATE UNIQUE INDEX operations_delete_place ON operations (server_id, delete_place) WHERE delete_place IS NOT NULL;
 
 CREATE UNIQUE INDEX operations_dump_place ON operations (server_id, dump_place) WHERE dump_place IS NOT NULL;
 
 CREATE INDEX operations_ended ON operations (ended_at) WHERE ended_at IS NOT NULL;
+
+CREATE INDEX operations_errands ON operations (run_after) WHERE state = 'queued' AND kind <> 'backup';
+
+CREATE INDEX operations_expiring ON operations (start_by) WHERE state = 'queued';
 
 CREATE UNIQUE INDEX operations_machine ON operations (service_id) WHERE state IN ('running', 'held') AND exclusive = 1;
 
@@ -242,10 +250,18 @@ CREATE INDEX operations_open ON operations (service_id) WHERE state IN ('queued'
 CREATE UNIQUE INDEX operations_queued ON operations (service_id, kind, COALESCE(backup_id, 0))
     WHERE state = 'queued' AND slot_date IS NULL;
 
+CREATE INDEX operations_replace ON operations (replace_id) WHERE replace_id IS NOT NULL;
+
+CREATE INDEX operations_retry ON operations (retry_of) WHERE retry_of IS NOT NULL;
+
 CREATE INDEX operations_service ON operations (service_id, id);
 
 CREATE UNIQUE INDEX operations_slot ON operations (service_id, kind, schedule_id, slot_date)
     WHERE slot_date IS NOT NULL AND retry_of IS NULL;
+
+CREATE INDEX operations_victim ON operations (victim_id) WHERE victim_id IS NOT NULL;
+
+CREATE INDEX operations_waiting ON operations (server_id, node, run_after) WHERE state = 'queued' AND kind = 'backup';
 
 CREATE INDEX operations_watched ON operations (watch_until) WHERE watch_until IS NOT NULL;
 
@@ -396,7 +412,9 @@ CREATE TABLE slots (
     CHECK ((state IN ('due', 'running')) = (ended_at IS NULL))
 ) WITHOUT ROWID;
 
-CREATE INDEX slots_open ON slots (due_at) WHERE state IN ('due', 'running');
+CREATE INDEX slots_backup ON slots (backup_id) WHERE backup_id IS NOT NULL;
+
+CREATE INDEX slots_operation ON slots (operation_id) WHERE operation_id IS NOT NULL;
 
 CREATE INDEX slots_recent ON slots (due_at, state);
 

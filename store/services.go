@@ -131,9 +131,9 @@ func (db *DB) SaveSightings(ctx context.Context, seen []Sighting) error {
 }
 
 func (t *tx) sighting(s Sighting) error {
-	var changed bool
-	err := t.QueryRowContext(t.ctx, `SELECT node <> $1 OR status <> $2 OR lock <> $3 FROM services WHERE id = $4`,
-		s.Node, s.Status, s.Lock, s.ServiceID).Scan(&changed)
+	var changed, moved bool
+	err := t.QueryRowContext(t.ctx, `SELECT node <> $1 OR status <> $2 OR lock <> $3, node <> $1 FROM services WHERE id = $4`,
+		s.Node, s.Status, s.Lock, s.ServiceID).Scan(&changed, &moved)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -147,6 +147,15 @@ func (t *tx) sighting(s Sighting) error {
 	if changed {
 		t.touch(s.ServiceID)
 	}
+	if moved && err == nil {
+		err = t.followMachine(s.ServiceID)
+	}
+	return err
+}
+
+// followMachine puts what waits into the line of the host that the machine is on by now.
+func (t *tx) followMachine(serviceID int64) error {
+	_, err := t.exec(`UPDATE operations SET node = (SELECT node FROM services WHERE id = $1) WHERE service_id = $1 AND state = 'queued'`, serviceID)
 	return err
 }
 
@@ -276,6 +285,9 @@ func (db *DB) AcceptMachine(ctx context.Context, actor string, s portal.Service,
 		if _, err := t.exec(`UPDATE services SET machine_uuid = $1, machine_made = $2, machine_macs = $3, node = $4, status = $5, hardware = $6,
 				seen_at = $7, config_at = $7, unseen = 0, unseen_since = NULL WHERE id = $8`,
 			s.Identity.UUID, s.Identity.Made, s.Identity.MACs, s.Node, s.Status, tojson(s.Hardware), t.now.Unix(), s.ID); err != nil {
+			return err
+		}
+		if err := t.followMachine(s.ID); err != nil {
 			return err
 		}
 		if err := t.audit(Entry{Actor: actor, Action: "service.accept_machine", Entity: "service", EntityUID: s.UID, ServiceID: s.ID,

@@ -28,13 +28,18 @@ type DB struct {
 	now   func() time.Time
 	keys  *Keyring
 	bell  bell
+	lines lines
+	turns turns
+
+	pseudo bool
 
 	// Hook, when set, is called with the name of every write transaction before it begins and after its commit.
 	// Tests let it panic, to be where a crash would be.
 	Hook func(point string)
 
-	uidMu sync.Mutex
-	uid   *ulid.MonotonicEntropy
+	uidMu     sync.Mutex
+	uid       *ulid.MonotonicEntropy
+	reference func() string // makes short names of operations
 
 	installation string
 	markKey      []byte
@@ -51,9 +56,16 @@ type Options struct {
 	Readers int
 	// MaxPages bounds the file (PRAGMA max_page_count); 0 means no bound. Tests fill a disk with it.
 	MaxPages int
+	// Pseudo lets logins have portal.PseudoLanguage. Only for tests and the demo.
+	Pseudo bool
 	// NoSync leaves out the wait for the disk at each commit. Only for tests that crash processes, not machines.
 	NoSync bool
 }
+
+// writerPragmas hold for the one connection that writes. A transaction of thousands of rows changes thousands of pages:
+// what one statement may have to undo stays in memory, and the log is brought into the file every 32 MiB, by when most
+// of those pages were changed more than once.
+const writerPragmas = `PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 8000`
 
 // Open opens the database as it is; Migrate brings its schema up to date and Ready must follow before use.
 func Open(o Options) (*DB, error) {
@@ -73,12 +85,15 @@ func Open(o Options) (*DB, error) {
 	}
 	file := (&url.URL{Scheme: "file", Path: abs}).String()
 	write, err := sql.Open("sqlite3", file+"?_journal_mode=WAL&_busy_timeout=5000&_synchronous="+sync+
-		"&_txlock=immediate&_foreign_keys=1&_stmt_cache_size=64")
+		"&_txlock=immediate&_foreign_keys=1&_stmt_cache_size=256&_cache_size=-65536")
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	write.SetMaxOpenConns(1)
 	write.SetConnMaxLifetime(0)
+	if _, err := write.Exec(writerPragmas); err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %w", err), write.Close())
+	}
 	if o.MaxPages > 0 {
 		if _, err := write.Exec(fmt.Sprintf("PRAGMA max_page_count = %d", o.MaxPages)); err != nil {
 			return nil, errors.Join(fmt.Errorf("store: %w", err), write.Close())
@@ -87,7 +102,7 @@ func Open(o Options) (*DB, error) {
 	if err := write.Ping(); err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %w", err), write.Close())
 	}
-	read, err := sql.Open("sqlite3", file+"?mode=ro&_query_only=1&_busy_timeout=5000&_stmt_cache_size=64")
+	read, err := sql.Open("sqlite3", file+"?mode=ro&_query_only=1&_busy_timeout=5000&_stmt_cache_size=256")
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %w", err), write.Close())
 	}
@@ -96,7 +111,7 @@ func Open(o Options) (*DB, error) {
 	}
 	read.SetMaxOpenConns(o.Readers)
 	read.SetMaxIdleConns(o.Readers)
-	return &DB{write: write, read: read, path: abs, now: o.Now, keys: o.Keys, uid: ulid.Monotonic(rand.Reader, 0)}, nil
+	return &DB{write: write, read: read, path: abs, now: o.Now, keys: o.Keys, pseudo: o.Pseudo, uid: ulid.Monotonic(rand.Reader, 0), reference: reference}, nil
 }
 
 // Close ends all connections.
@@ -136,7 +151,8 @@ func (db *DB) update(ctx context.Context, name string, fn func(*tx) error) error
 	if err != nil {
 		return explain(name, err)
 	}
-	t := &tx{Tx: inner, ctx: ctx, db: db, now: db.now(), changed: map[int64]struct{}{}}
+	// Within the transaction nothing is cut off: a visitor who has gone would cost each statement a goroutine.
+	t := &tx{Tx: inner, ctx: context.WithoutCancel(ctx), db: db, now: db.now(), changed: map[int64]struct{}{}}
 	done := false
 	defer func() {
 		if !done {

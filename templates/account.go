@@ -1,15 +1,19 @@
 package templates
 
-import "strconv"
+import (
+	"strconv"
+
+	"stowage/portal"
+)
 
 // LoginPage signs in.
 type LoginPage struct {
 	Frame
 	Email     string
-	Next      string // the page that was wanted, a path of ours
-	Error     string // "That e-mail or password is not right."
-	Throttled string // "Too many tries. You can try again at 02:20."; then the button is disabled
-	Expired   bool   // the session ended; after signing in the wanted page comes back
+	Next      string      // the page that was wanted, a path of ours
+	Error     portal.Text // "That e-mail or password is not right."
+	Throttled portal.Text // "Too many tries. You can try again at 02:20."; then the button is disabled
+	Expired   bool        // the session ended; after signing in the wanted page comes back
 	Demo      []DemoLogin
 	DemoWord  string // the password that all demo logins share
 }
@@ -17,31 +21,33 @@ type LoginPage struct {
 // DemoLogin is a login to try.
 type DemoLogin struct {
 	Email string
-	What  string // "client, 4 machines"
+	What  portal.Text // "client, 4 machines"
 }
 
 // AccountPage is the login's own settings.
 type AccountPage struct {
 	Frame
-	Zone       string
-	Zones      []string
-	ZoneWrong  string
-	Errors     AccountErrors
-	Sessions   int  // other places where this login is signed in; -1 where that is not known
-	MustChange bool // the password was given by somebody else
+	Zone          string
+	Zones         []string
+	ZoneWrong     portal.Text
+	Language      string // tag of the login's own
+	LanguageWrong portal.Text
+	Errors        AccountErrors
+	Sessions      int  // other places where this login is signed in; -1 where that is not known
+	MustChange    bool // the password was given by somebody else
 }
 
 // AccountErrors are refusals beside their fields.
 type AccountErrors struct {
-	Old, New, Again string
+	Old, New, Again portal.Text
 }
 
 // ProblemPage is an error as a page.
 type ProblemPage struct {
 	Frame
 	Status    int
-	Heading   string // "" has one for the status
-	Sentence  string
+	Heading   portal.Text // "" has one for the status
+	Sentence  portal.Text
 	Reference string
 	Ways      []WayOut
 }
@@ -54,7 +60,7 @@ func problemNumber(status int) string {
 }
 
 // problemHeading is the page's own heading or the one of its status.
-func problemHeading(v ProblemPage) string {
+func problemHeading(v ProblemPage) portal.Text {
 	if v.Heading != "" {
 		return v.Heading
 	}

@@ -1,6 +1,10 @@
 package templates
 
-import "strings"
+import (
+	"strings"
+
+	"stowage/portal"
+)
 
 // AdminPage is the dashboard: what needs a person.
 type AdminPage struct {
@@ -8,22 +12,22 @@ type AdminPage struct {
 	Notices []Notice
 	Figures []Figure
 	Needs   []Need
-	Quiet   string // the sentence when nothing needs a person; "" has a good one
+	Quiet   portal.Text // the sentence when nothing needs a person; "" has a good one
 }
 
 // Figure is a number at the top of the dashboard.
 type Figure struct {
-	Name  string // "Backups last night"
-	Value string // "412"
-	Hint  string // "3 failed, 1 missed"
+	Name  portal.Text // "Backups last night"
+	Value portal.Text // "412"
+	Hint  portal.Text // "3 failed, 1 missed"
 	Tone  Tone
 	Href  string
 }
 
 // Need is one kind of thing that needs a person.
 type Need struct {
-	Title string // "Held operations"
-	Why   string // what it means and what to do, one sentence
+	Title portal.Text // "Held operations"
+	Why   portal.Text // what it means and what to do, one sentence
 	Tone  Tone
 	Count int
 	Items []NeedItem
@@ -32,8 +36,8 @@ type Need struct {
 
 // NeedItem is one of them.
 type NeedItem struct {
-	Title  string
-	Detail string
+	Title  portal.Text
+	Detail portal.Text
 	When   Moment
 	Href   string
 	Mark   string // operation uid, for data-operation; may be empty
@@ -45,6 +49,7 @@ type NeedItem struct {
 type AdminServicesPage struct {
 	Frame
 	Query   string
+	Unknown string // a reference was searched for that no operation has
 	Filters []Filter
 	Rows    []AdminServiceRow
 	Paging  Paging
@@ -53,7 +58,7 @@ type AdminServicesPage struct {
 // Filter is a choice of a list: a select with a label.
 type Filter struct {
 	Name    string // of the field
-	Label   string
+	Label   portal.Text
 	Value   string
 	Options []Option
 }
@@ -61,7 +66,7 @@ type Filter struct {
 // Option is one entry of a Filter.
 type Option struct {
 	Value string
-	Text  string
+	Text  portal.Text
 }
 
 // AdminServiceRow is one service in the staff's list.
@@ -81,7 +86,7 @@ type AdminServicePage struct {
 	Notices  []Notice
 	Facts    []Fact
 	Counter  Counter
-	Schedule string
+	Schedule portal.Text
 	NextRun  Run
 	Ledger   Ledger
 	List     BackupList
@@ -94,14 +99,15 @@ type AdminServicePage struct {
 type ExternalRow struct {
 	Volid  string
 	When   Moment
-	Size   string
-	Reason string // why it is taken for foreign
+	Size   portal.Text
+	Reason portal.Text // why it is taken for foreign
 }
 
 // AdminOperationsPage is the live queue and the history over all services.
 type AdminOperationsPage struct {
 	Frame
 	Query   string
+	Unknown string // a reference was searched for that no operation has
 	Filters []Filter
 	Rows    []OperationRow
 	Paging  Paging
@@ -125,8 +131,8 @@ type OperationActions struct {
 	Skip    Act // left out where it is neither possible nor denied with a reason
 	Cancel  Act
 	Release Act
-	Reason  string // typed reason, after a refusal
-	Wrong   string // why the reason was refused
+	Reason  string      // typed reason, after a refusal
+	Wrong   portal.Text // why the reason was refused
 }
 
 // AdminServersPage lists the servers.
@@ -144,7 +150,7 @@ type ServerRow struct {
 	Services int
 	Status   Badge
 	Seen     Moment
-	Sentence string // "Unreachable since 02:09: connection refused"
+	Sentence portal.Text // "Unreachable since 02:09: connection refused"
 	Storages []StorageRow
 	Missing  int // privileges that the last check missed
 }
@@ -153,10 +159,10 @@ type ServerRow struct {
 type StorageRow struct {
 	Name    string
 	Type    string
-	Used    string // "412 GiB of 1.8 TiB"
+	Used    portal.Text // "412 GiB of 1.8 TiB"
 	Percent int
 	Tone    Tone
-	Foreign string // pruning that is not ours; "" none
+	Foreign portal.Text // pruning that is not ours; "" none
 }
 
 // AdminServerPage is one server with its check.
@@ -177,18 +183,18 @@ type AdminServerPage struct {
 type StorageDoubt struct {
 	ID       string
 	Name     string
-	Sentence string // what is absent, and since when
-	Act      Act    // say that it is really gone
+	Sentence portal.Text // what is absent, and since when
+	Act      Act         // say that it is really gone
 }
 
 // StorageBrake is a storage on which automatic removals stopped.
 type StorageBrake struct {
 	ID       string
 	Name     string
-	Sentence string // since when
-	Act      Act    // let them go on
-	Reason   string // typed, after a refusal
-	Wrong    string // why the reason was refused
+	Sentence portal.Text // since when
+	Act      Act         // let them go on
+	Reason   string      // typed, after a refusal
+	Wrong    portal.Text // why the reason was refused
 }
 
 // ConfirmGonePage asks before absent archives are taken for gone.
@@ -201,9 +207,9 @@ type ConfirmGonePage struct {
 
 // Check is one line of a server's check.
 type Check struct {
-	Title    string // "Datastore.AllocateSpace on /storage/local"
+	Title    portal.Text // "Datastore.AllocateSpace on /storage/local"
 	Tone     Tone
-	Sentence string // what it means and how to mend it
+	Sentence portal.Text // what it means and how to mend it
 }
 
 // AdminAuditPage lists the audit log.
@@ -248,11 +254,11 @@ func readOnly(list BackupList) BackupList {
 
 func joinLines(lines []string) string { return strings.Join(lines, "\n") }
 
-func serverVersion(r ServerRow) string {
+func serverVersion(r ServerRow) portal.Text {
 	if r.Version == "" {
 		return ""
 	}
-	return "Proxmox VE " + r.Version
+	return portal.Verbatim("Proxmox VE " + r.Version)
 }
 
 func figureClass(t Tone) string {

@@ -1,5 +1,7 @@
 package templates
 
+import "stowage/portal"
+
 // AreaAdminDemo is the menu's entry of the demo's fault panel.
 const AreaAdminDemo = "admin-demo"
 
@@ -14,18 +16,18 @@ type AdminDemoPage struct {
 // DemoFault is something that is broken now.
 type DemoFault struct {
 	Kind, Target string // as the form sends them
-	Text         string
+	Text         portal.Text
 	Since        Moment
-	Heal         string // label of its button
+	Heal         portal.Text // label of its button
 }
 
 // DemoKind is one thing that can be broken.
 type DemoKind struct {
 	Kind    string
-	Title   string
-	What    string // what will happen
-	Watch   string // what to watch
-	Button  string
+	Title   portal.Text
+	What    portal.Text // what will happen
+	Watch   portal.Text // what to watch
+	Button  portal.Text
 	Targets []Option
 	Chosen  string // target, after a refusal
 }

@@ -1,6 +1,10 @@
 package templates
 
-import "strconv"
+import (
+	"strconv"
+
+	"stowage/portal"
+)
 
 // BackupsPage is the heart of the portal: the schedule and the copies of one service.
 type BackupsPage struct {
@@ -19,7 +23,7 @@ type BackupsPage struct {
 
 // Protection is the sentence that says what would be lost if the machine broke now.
 type Protection struct {
-	Sentence string
+	Sentence portal.Text
 	Tone     Tone // ToneBad without a schedule or a good copy
 }
 
@@ -52,29 +56,29 @@ const NoteLimit = 200
 // BackupNow is the form of a manual backup.
 type BackupNow struct {
 	Act
-	Note    string // as typed, after a refusal
-	Error   string // about the note
-	Warning string // "In this mode your machine shuts down briefly.", or that all places are used; may be empty
+	Note    string      // as typed, after a refusal
+	Error   portal.Text // about the note
+	Warning portal.Text // "In this mode your machine shuts down briefly.", or that all places are used; may be empty
 }
 
 // Running is an operation under way, with its live progress.
 type Running struct {
-	Operation string // uid
-	Kind      string // of the operation: backup, delete, …; in data-kind
-	State     string // queued, running, held
-	Backup    string // uid of the copy being written; "" before there is one
-	Origin    string // scheduled, manual, before-restore
-	Version   int64  // grows with every save; an older fragment never replaces a newer one
-	Machine   string // "h100", for the tab's title
-	Title     string // "Backing up h100"
-	Step      string // "Writing the copy", "4th in line. You can close this page."
+	Operation string      // uid
+	Kind      string      // of the operation: backup, delete, …; in data-kind
+	State     string      // queued, running, held
+	Backup    string      // uid of the copy being written; "" before there is one
+	Origin    string      // scheduled, manual, before-restore
+	Version   int64       // grows with every save; an older fragment never replaces a newer one
+	Machine   string      // "h100", for the tab's title
+	Title     portal.Text // "Backing up h100"
+	Step      portal.Text // "Writing the copy", "4th in line. You can close this page."
 	Note      string
 	Since     Moment
-	Percent   int    // 0…100; -1 while there is no figure
-	Bytes     string // "20.1 of 32 GiB"
-	Speed     string // "210 MiB/s"
-	Left      string // "about 2 min left"
-	Stale     string // "We can't reach your host since 02:09.": then no figures are shown
+	Percent   int         // 0…100; -1 while there is no figure
+	Bytes     portal.Text // "20.1 of 32 GiB"
+	Speed     portal.Text // "210 MiB/s"
+	Left      portal.Text // "about 2 min left"
+	Stale     portal.Text // "We can't reach your host since 02:09.": then no figures are shown
 	Cancel    Act
 	HideStop  bool // there is nothing to cancel, ever
 }
@@ -83,7 +87,7 @@ type Running struct {
 type BackupList struct {
 	Rows   []BackupRow
 	Paging Paging
-	Empty  string // the sentence when there is no copy yet; "" has a good one
+	Empty  portal.Text // the sentence when there is no copy yet; "" has a good one
 }
 
 // BackupRow is one copy.
@@ -93,15 +97,15 @@ type BackupRow struct {
 	Origin      string // scheduled, manual, before-restore
 	When        Moment // when it began
 	Note        string
-	NoteWrong   string   // why the note was refused
-	Size        string   // "41 GiB"
-	Mode        string   // snapshot, suspend, stop
-	Took        string   // "6 min"
-	Inside      []string // disks in it: "scsi0 32 GiB"
-	Outside     []string // disks not in it, with the reason: "scsi2 200 GiB (excluded from backups)"
+	NoteWrong   portal.Text   // why the note was refused
+	Size        portal.Text   // "41 GiB"
+	Mode        string        // snapshot, suspend, stop
+	Took        portal.Text   // "6 min"
+	Inside      []portal.Text // disks in it: "scsi0 32 GiB"
+	Outside     []portal.Text // disks not in it, with the reason: "scsi2 200 GiB (excluded from backups)"
 	Badges      []Badge
-	Remark      string // one more sentence: why it failed, since when it is missing, until when it is kept
-	Next        bool   // the next run replaces it
+	Remark      portal.Text // one more sentence: why it failed, since when it is missing, until when it is kept
+	Next        bool        // the next run replaces it
 	EditNote    bool
 	Remove      Act
 	HideRemove  bool // nothing to remove, as with a missing copy
@@ -116,8 +120,9 @@ type BackupRow struct {
 
 // sharedReason is the reason for which several copies can't be protected, all for the same one: it is said once above
 // the list. It is "" when there is none.
-func sharedReason(list BackupList) string {
-	why, count := "", 0
+func sharedReason(list BackupList) portal.Text {
+	var why portal.Text
+	count := 0
 	for _, row := range list.Rows {
 		if !row.ShowProtect || row.Protect.Can || row.Protect.WhyNot == "" {
 			continue
@@ -135,7 +140,7 @@ func sharedReason(list BackupList) string {
 }
 
 // withShared leaves the reason to the line above the list where it stands there.
-func withShared(row BackupRow, shared string) BackupRow {
+func withShared(row BackupRow, shared portal.Text) BackupRow {
 	row.whyAbove = shared != "" && row.Protect.WhyNot == shared
 	return row
 }
@@ -149,42 +154,42 @@ func protectWhyID(row BackupRow) string {
 
 // Schedule is the form of the schedule with what it leads to.
 type Schedule struct {
-	Exists    bool   // at least one day is enabled
-	Summary   string // "Every night 03:00, next tonight"; "No automatic backups"
-	Days      [7]Day // Sunday first
-	SameTime  string // the time that all days share, "" when they differ
+	Exists    bool        // at least one day is enabled
+	Summary   portal.Text // "Every night 03:00, next tonight"; "No automatic backups"
+	Days      [7]Day      // Sunday first
+	SameTime  string      // the time that all days share, "" when they differ
 	Zone      string
-	Zones     []string // IANA names to choose from
-	Info      string   // "Scheduled backups replace the oldest when all places are used."
-	Next      Run      // zero: none
-	Later     []Run    // the next seven
-	Replaces  string   // "It will replace Thu 12 Nov 03:00, 41 GiB."
-	Warning   string   // "Your machine shuts down briefly at 02:30." in mode stop
+	Zones     []string    // IANA names to choose from
+	Info      portal.Text // "Scheduled backups replace the oldest when all places are used."
+	Next      Run         // zero: none
+	Later     []Run       // the next seven
+	Replaces  portal.Text // "It will replace Thu 12 Nov 03:00, 41 GiB."
+	Warning   portal.Text // "Your machine shuts down briefly at 02:30." in mode stop
 	Suggest   *Suggestion
 	Save      Act
-	Error     string // about the whole form
-	ZoneWrong string
+	Error     portal.Text // about the whole form
+	ZoneWrong portal.Text
 	Open      bool // unfold on a phone: after a refusal, or with no schedule
 }
 
 // Day is one tile of the schedule.
 type Day struct {
-	Name    string // "Sunday"
+	Name    portal.Text // "Sunday"
 	Enabled bool
-	Time    string // "03:00"
-	Wrong   string // why the time was refused
+	Time    string      // "03:00"
+	Wrong   portal.Text // why the time was refused
 }
 
 // Suggestion is the one tap for a service without a schedule.
 type Suggestion struct {
-	Time string // "03:40"
-	Why  string // "a quiet time on your host"
+	Time string      // "03:40"
+	Why  portal.Text // "a quiet time on your host"
 }
 
 // Run is a coming slot.
 type Run struct {
-	At  Moment // in the schedule's zone
-	UTC string // "02:00 UTC", with the date where it differs
+	At  Moment      // in the schedule's zone
+	UTC portal.Text // "02:00 UTC", with the date where it differs
 }
 
 // IsZero says that there is no run.
@@ -193,18 +198,19 @@ func (r Run) IsZero() bool { return r.At.IsZero() }
 // Ledger is the last 30 days of slots, oldest first.
 type Ledger struct {
 	Dots    []Dot
-	Summary string // "28 done, 1 late, 1 failed"
+	Summary portal.Text // "28 done, 1 late, 1 failed"
 }
 
 // Dot is one slot. Days without a slot have State "none".
 type Dot struct {
-	Date      string // 2026-11-19
-	Day       string // "Thu 19 Nov"
-	State     string // done, late, skipped, failed, missed, running, due, none
-	Reason    string // "The storage was full."
-	Evidence  string // "Began 03:00, ended 03:06, 41 GiB"
-	NextTry   string // "Tried again today 03:00"
-	Operation string // uid, "" leaves the link out
+	Date      string      // 2026-11-19
+	Day       portal.When // "Thu 19 Nov"
+	State     string      // done, late, skipped, failed, missed, running, due, none
+	Reason    portal.Text // "The storage was full.", or a clause that becomes a sentence
+	Evidence  portal.Text // "Began 03:00, ended 03:06, 41 GiB"
+	NextTry   portal.Text // "Tried again today 03:00"
+	Reference string      // of a failure, to quote to support
+	Operation string      // uid, "" leaves the link out
 }
 
 // DeletePage asks before a copy is removed.
@@ -213,11 +219,11 @@ type DeletePage struct {
 	Service ServiceHead
 	Backup  string // uid
 	When    Moment
-	Size    string
+	Size    portal.Text
 	Note    string
-	Lost    []string // sentences: what is lost
-	Stays   []string // sentences: what stays
-	Warning string   // "This is your newest good copy."; may be empty
+	Lost    []portal.Text // sentences: what is lost
+	Stays   []portal.Text // sentences: what stays
+	Warning portal.Text   // "This is your newest good copy."; may be empty
 	Remove  Act
 }
 
@@ -235,10 +241,10 @@ type ChoosePage struct {
 type Choice struct {
 	UID    string
 	When   Moment
-	Size   string
+	Size   portal.Text
 	Note   string
 	Origin string
-	WhyNot string // it can't go: protected, or the newest good copy; "" it can
+	WhyNot portal.Text // it can't go: protected, or the newest good copy; "" it can
 }
 
 // NoSchedulePage asks before the last day is unticked. Fields carry the whole form.

@@ -1,32 +1,31 @@
 package templates
 
 import (
-	"fmt"
-	"strconv"
+	"math"
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
+	"stowage/portal"
 )
 
 // Bytes writes a size as people say it: "41 GiB", "1.8 TiB", "512 B".
-func Bytes(n int64) string {
+func Bytes(n int64) portal.Text {
 	if n < 0 {
 		return ""
 	}
-	return humanize.IBytes(uint64(n))
+	return portal.Say("%s", portal.Size(n))
 }
 
 // Speed writes bytes a second: "210 MiB/s".
-func Speed(bytesPerSecond int64) string {
+func Speed(bytesPerSecond int64) portal.Text {
 	if bytesPerSecond <= 0 {
 		return ""
 	}
-	return Bytes(bytesPerSecond) + "/s"
+	return portal.Say("%s/s", portal.Size(bytesPerSecond))
 }
 
 // OfBytes writes how much of a total is done: "20.1 of 32 GiB" in the unit of the total.
-func OfBytes(done, total int64) string {
+func OfBytes(done, total int64) portal.Text {
 	if total <= 0 {
 		return Bytes(done)
 	}
@@ -36,15 +35,15 @@ func OfBytes(done, total int64) string {
 		size, unit = size/1024, unit+1
 	}
 	part := float64(min(done, total)) / float64(total) * size
-	return fmt.Sprintf("%s of %s %s", figure(part), figure(size), units[unit])
+	return portal.Say("%s of %s %s", figure(part), figure(size), units[unit])
 }
 
 // figure writes one decimal below ten, unless it is zero, and none above.
-func figure(f float64) string {
-	if f < 9.95 {
-		return strings.TrimSuffix(strconv.FormatFloat(f, 'f', 1, 64), ".0")
+func figure(f float64) portal.Text {
+	if tenths := int(math.Round(f * 10)); f < 9.95 && tenths%10 != 0 {
+		return portal.Say("%d.%d", tenths/10, tenths%10)
 	}
-	return strconv.FormatFloat(f, 'f', 0, 64)
+	return portal.Say("%d", int(math.Round(f)))
 }
 
 // At gives the moment as it reads in zone: "Thu 12 Nov 03:00", with the year where it is not the year of now.
@@ -53,15 +52,16 @@ func At(t, now time.Time, zone *time.Location) Moment {
 		return Moment{}
 	}
 	local := t.In(zone)
-	layout := "Mon 2 Jan 15:04"
 	if local.Year() != now.In(zone).Year() {
-		layout = "Mon 2 Jan 2006 15:04"
+		return Moment{When: portal.When{At: local, Layout: "Mon 2 Jan 2006 15:04"}}
 	}
-	return Moment{
-		Text:    local.Format(layout),
-		RFC3339: t.UTC().Format(time.RFC3339),
-		Title:   local.Format("Monday 2 January 2006, 15:04:05") + " " + zoneName(local) + ", " + t.UTC().Format("15:04") + " UTC",
-	}
+	return Moment{When: portal.When{At: local, Layout: "Mon 2 Jan 15:04"}}
+}
+
+// title is the exact instant, for who points at a moment: "Thursday 12 November 2026, 03:00:00 CET, 02:00 UTC".
+func (m Moment) title() portal.Text {
+	exact := portal.When{At: m.At, Layout: "Monday 2 January 2006, 15:04:05"}
+	return portal.Say("%s %s, %s UTC", exact, zoneName(m.At), m.At.UTC().Format("15:04"))
 }
 
 // AtAgo is At with the distance from now beside it.
@@ -78,11 +78,11 @@ func RunAt(t, now time.Time, zone *time.Location) Run {
 	if t.IsZero() {
 		return Run{}
 	}
-	utc := "15:04 UTC"
+	utc := portal.When{At: t.UTC(), Layout: "15:04"}
 	if t.UTC().Day() != t.In(zone).Day() {
-		utc = "Mon 2 Jan 15:04 UTC"
+		utc.Layout = "Mon 2 Jan 15:04"
 	}
-	return Run{At: AtAgo(t, now, zone), UTC: t.UTC().Format(utc)}
+	return Run{At: AtAgo(t, now, zone), UTC: portal.Say("%s UTC", utc)}
 }
 
 // zoneName is the zone's short name, or its offset where it has none.
@@ -95,55 +95,59 @@ func zoneName(t time.Time) string {
 }
 
 // Ago says how long ago t was, or in how long it will be: "just now", "5 h 12 min ago", "in 3 days".
-func Ago(t, now time.Time) string {
+func Ago(t, now time.Time) portal.Text {
 	d := now.Sub(t)
 	switch {
+	case d >= 72*time.Hour:
+		return portal.Count(int(d/(24*time.Hour)), "%d day ago", "%d days ago")
 	case d >= time.Minute:
-		return Duration(d) + " ago"
+		return portal.Say("%s ago", Duration(d))
+	case d <= -72*time.Hour:
+		return portal.Count(int(-d/(24*time.Hour)), "in %d day", "in %d days")
 	case d <= -time.Minute:
-		return "in " + Duration(-d)
+		return portal.Say("in %s", Duration(-d))
 	}
 	return "just now"
 }
 
 // Duration writes a length of time in one or two units: "40 s", "6 min", "5 h 12 min", "31 h", "3 days".
 // It never says more than has passed; less than a second counts as one.
-func Duration(d time.Duration) string {
+func Duration(d time.Duration) portal.Text {
 	d = max(d, -d)
+	h, m := int(d/time.Hour), int(d%time.Hour/time.Minute)
 	switch {
 	case d > 0 && d < time.Second:
-		return "1 s"
+		return portal.Say("%d s", 1)
 	case d < time.Minute:
-		return strconv.Itoa(int(d/time.Second)) + " s"
+		return portal.Say("%d s", int(d/time.Second))
 	case d < time.Hour:
-		return strconv.Itoa(int(d/time.Minute)) + " min"
-	case d < 24*time.Hour:
-		h, m := int(d/time.Hour), int(d%time.Hour/time.Minute)
-		if m == 0 {
-			return strconv.Itoa(h) + " h"
-		}
-		return strconv.Itoa(h) + " h " + strconv.Itoa(m) + " min"
+		return portal.Say("%d min", m)
+	case d < 24*time.Hour && m > 0:
+		return portal.Say("%d h %d min", h, m)
 	case d < 72*time.Hour:
-		return strconv.Itoa(int(d/time.Hour)) + " h"
+		return portal.Say("%d h", h)
 	}
-	return strconv.Itoa(int(d/(24*time.Hour))) + " days"
+	return portal.Count(int(d/(24*time.Hour)), "%d day", "%d days")
 }
 
-// Plural writes a count with its word: "1 disk", "2 disks", "4,210 services".
-func Plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
+// InLine says a place in a queue: "1st in line", "4th in line", "11th in line".
+func InLine(n int) portal.Text {
+	switch {
+	case n%100 >= 11 && n%100 <= 13:
+	case n%10 == 1:
+		return portal.Say("%dst in line", n)
+	case n%10 == 2:
+		return portal.Say("%dnd in line", n)
+	case n%10 == 3:
+		return portal.Say("%drd in line", n)
 	}
-	return humanize.Comma(int64(n)) + " " + word + "s"
+	return portal.Say("%dth in line", n)
 }
-
-// Ordinal writes a place in a queue: "1st", "4th", "11th".
-func Ordinal(n int) string { return humanize.Ordinal(n) }
 
 // Range is the text of a Paging: "1–50 of 4,210".
-func Range(first, last, total int) string {
+func Range(first, last, total int) portal.Text {
 	if total == 0 {
 		return "none"
 	}
-	return humanize.Comma(int64(first)) + "–" + humanize.Comma(int64(last)) + " of " + humanize.Comma(int64(total))
+	return portal.Say("%s–%s of %s", portal.Number(first), portal.Number(last), portal.Number(total))
 }

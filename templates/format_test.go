@@ -10,7 +10,7 @@ import (
 func TestBytes(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int64]string{0: "0 B", 700: "700 B", 41 << 30: "41 GiB", 1<<30 + 200<<20: "1.2 GiB", 1800 << 30: "1.8 TiB", -1: ""} {
-		if got := Bytes(n); got != want {
+		if got := Bytes(n).String(); got != want {
 			t.Errorf("Bytes(%d) = %q, want %q", n, got, want)
 		}
 	}
@@ -28,7 +28,7 @@ func TestOfBytes(t *testing.T) {
 		{40 << 30, 32 << 30, "32 of 32 GiB"},
 		{5 << 20, 0, "5.0 MiB"},
 	} {
-		if got := OfBytes(c.done, c.total); got != c.want {
+		if got := OfBytes(c.done, c.total).String(); got != c.want {
 			t.Errorf("OfBytes(%d, %d) = %q, want %q", c.done, c.total, got, c.want)
 		}
 	}
@@ -41,7 +41,7 @@ func TestDuration(t *testing.T) {
 		5 * time.Hour: "5 h", 31 * time.Hour: "31 h", 79 * time.Hour: "3 days", -5 * time.Minute: "5 min",
 		59*time.Second + 900*time.Millisecond: "59 s", 200 * time.Millisecond: "1 s",
 	} {
-		if got := Duration(d); got != want {
+		if got := Duration(d).String(); got != want {
 			t.Errorf("Duration(%v) = %q, want %q", d, got, want)
 		}
 	}
@@ -52,18 +52,19 @@ func TestAt(t *testing.T) {
 	now := time.Date(2026, 11, 20, 2, 4, 0, 0, time.UTC)
 	night := time.Date(2026, 11, 12, 2, 0, 0, 0, time.UTC)
 	got := AtAgo(night, now, berlin)
-	want := Moment{Text: "Thu 12 Nov 03:00", RFC3339: "2026-11-12T02:00:00Z", Title: "Thursday 12 November 2026, 03:00:00 CET, 02:00 UTC", Ago: "8 days ago"}
-	if diff := cmp.Diff(want, got); diff != "" {
+	said := []string{got.Text().String(), got.RFC3339(), got.title().String(), got.Ago.String()}
+	want := []string{"Thu 12 Nov 03:00", "2026-11-12T02:00:00Z", "Thursday 12 November 2026, 03:00:00 CET, 02:00 UTC", "8 days ago"}
+	if diff := cmp.Diff(want, said); diff != "" {
 		t.Error(diff)
 	}
-	if got := At(night.AddDate(-1, 0, 0), now, berlin).Text; got != "Wed 12 Nov 2025 03:00" {
+	if got := At(night.AddDate(-1, 0, 0), now, berlin).Text().String(); got != "Wed 12 Nov 2025 03:00" {
 		t.Errorf("another year: %q", got)
 	}
 	if !At(time.Time{}, now, berlin).IsZero() {
 		t.Error("no time is no moment")
 	}
 	// A zone without a short name shows its offset.
-	if got := At(night, now, mustZone("Asia/Kathmandu")).Title; got != "Thursday 12 November 2026, 07:45:00 UTC+0545, 02:00 UTC" {
+	if got := At(night, now, mustZone("Asia/Kathmandu")).title().String(); got != "Thursday 12 November 2026, 07:45:00 UTC+0545, 02:00 UTC" {
 		t.Error(got)
 	}
 }
@@ -71,11 +72,11 @@ func TestAt(t *testing.T) {
 func TestRunAt(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 20, 0, 4, 0, 0, time.UTC)
-	if got := RunAt(time.Date(2026, 11, 20, 2, 0, 0, 0, time.UTC), now, berlin).UTC; got != "02:00 UTC" {
+	if got := RunAt(time.Date(2026, 11, 20, 2, 0, 0, 0, time.UTC), now, berlin).UTC.String(); got != "02:00 UTC" {
 		t.Error(got)
 	}
 	// The date is said where it is another one in UTC.
-	if got := RunAt(time.Date(2026, 11, 20, 23, 30, 0, 0, time.UTC), now, berlin).UTC; got != "Fri 20 Nov 23:30 UTC" {
+	if got := RunAt(time.Date(2026, 11, 20, 23, 30, 0, 0, time.UTC), now, berlin).UTC.String(); got != "Fri 20 Nov 23:30 UTC" {
 		t.Error(got)
 	}
 	if !RunAt(time.Time{}, now, berlin).IsZero() {
@@ -87,7 +88,7 @@ func TestAgo(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 20, 2, 4, 0, 0, time.UTC)
 	for d, want := range map[time.Duration]string{-30 * time.Second: "just now", -5 * time.Minute: "5 min ago", 11 * time.Hour: "in 11 h"} {
-		if got := Ago(now.Add(d), now); got != want {
+		if got := Ago(now.Add(d), now).String(); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)
 		}
 	}

@@ -1,6 +1,10 @@
 package templates
 
-import "strings"
+import (
+	"context"
+
+	"stowage/portal"
+)
 
 func (f Frame) brand() string {
 	if f.Brand != "" {
@@ -16,15 +20,17 @@ func (f Frame) theme() string {
 	return "auto"
 }
 
-func (f Frame) tabTitle() string {
+func tabTitle(ctx context.Context, f Frame) string {
 	if f.Title == "" {
-		return f.brand()
+		return tell(ctx, portal.Verbatim(f.brand()))
 	}
-	return f.Title + " · " + f.brand()
+	return say(ctx, "%s · %s", f.Title, f.brand())
 }
 
 type menuEntry struct {
-	area, text, href, icon string
+	area       string
+	text       portal.Text
+	href, icon string
 }
 
 func (f Frame) menu() []menuEntry {
@@ -62,12 +68,24 @@ func eventsURL(live bool, uid, page string) string {
 	return "/services/" + uid + "/events?page=" + page
 }
 
-func joinNonEmpty(sep string, parts ...string) string {
-	var kept []string
-	for _, p := range parts {
-		if p != "" {
-			kept = append(kept, p)
-		}
+// zoneSentence is what the script says where the browser's zone is not the page's: it fills what stands in braces.
+func zoneSentence(ctx context.Context) string {
+	return say(ctx, "Your browser is in %s, where it is %s now; in %s it is %s.", "{here}", "{here-time}", "{zone}", "{zone-time}")
+}
+
+// RoleWord names what a login may do.
+func RoleWord(role string) portal.Text {
+	switch role {
+	case "owner":
+		return "owner"
+	case "operator":
+		return "operator"
+	case "reader":
+		return "reader"
+	case "admin":
+		return "admin"
+	case "auditor":
+		return "auditor"
 	}
-	return strings.Join(kept, sep)
+	return portal.Verbatim(role)
 }

@@ -1,10 +1,11 @@
 package templates
 
 import (
+	"context"
 	"strconv"
 	"strings"
 
-	"github.com/dustin/go-humanize"
+	"stowage/portal"
 )
 
 // The helpers here choose class names and icons for the words of the view-models. Class names are written out in
@@ -98,7 +99,7 @@ func operationTone(state string) Tone {
 	return ToneNeutral
 }
 
-func operationWord(state string) string {
+func operationWord(state string) portal.Text {
 	switch state {
 	case "queued":
 		return "Waiting"
@@ -113,10 +114,10 @@ func operationWord(state string) string {
 	case "cancelled":
 		return "Cancelled"
 	}
-	return state
+	return portal.Verbatim(state)
 }
 
-func originWord(origin string) string {
+func originWord(origin string) portal.Text {
 	switch origin {
 	case "scheduled":
 		return "Scheduled"
@@ -125,7 +126,7 @@ func originWord(origin string) string {
 	case "before-restore":
 		return "Before a restore"
 	}
-	return origin
+	return portal.Verbatim(origin)
 }
 
 func dotClass(state string) string {
@@ -148,37 +149,56 @@ func dotClass(state string) string {
 	return "dot-none"
 }
 
-func dotWord(state string) string {
+// SlotWord says what became of a slot, in the middle of a line.
+func SlotWord(state string) portal.Text {
 	switch state {
 	case "none":
 		return "no backup planned"
 	case "due":
 		return "waiting"
+	case "done":
+		return "done"
+	case "late":
+		return "late"
+	case "skipped":
+		return "skipped"
+	case "failed":
+		return "failed"
+	case "missed":
+		return "missed"
+	case "running":
+		return "running"
 	}
-	return state
+	return portal.Verbatim(state)
 }
 
 // dotSummary counts the dots in words: "27 done, 1 failed".
-func dotSummary(dots []Dot) string {
-	var parts []string
-	for _, state := range []string{"done", "late", "skipped", "failed", "missed", "running"} {
-		n := 0
-		for _, d := range dots {
-			if d.State == state {
-				n++
-			}
-		}
-		if n > 0 {
-			parts = append(parts, strconv.Itoa(n)+" "+state)
-		}
+func dotSummary(dots []Dot) portal.Text {
+	n := map[string]int{}
+	for _, d := range dots {
+		n[d.State]++
 	}
-	if len(parts) == 0 {
+	summary := Listed(
+		some(n["done"], portal.Count(n["done"], "%d done", "%d done")),
+		some(n["late"], portal.Count(n["late"], "%d late", "%d late")),
+		some(n["skipped"], portal.Count(n["skipped"], "%d skipped", "%d skipped")),
+		some(n["failed"], portal.Count(n["failed"], "%d failed", "%d failed")),
+		some(n["missed"], portal.Count(n["missed"], "%d missed", "%d missed")),
+		some(n["running"], portal.Count(n["running"], "%d running", "%d running")),
+	)
+	if summary == "" {
 		return "no backups planned"
 	}
-	return strings.Join(parts, ", ")
+	return summary
 }
 
-func plainCount(n int) string { return humanize.Comma(int64(n)) }
+// some says nothing of none.
+func some(n int, t portal.Text) portal.Text {
+	if n == 0 {
+		return ""
+	}
+	return t
+}
 
 func initials(u *User) string {
 	name := u.Name
@@ -256,17 +276,16 @@ func copyClass(state string) string {
 	return "copy-good"
 }
 
-// copyMeta is the line of plain facts of a copy: "Scheduled · snapshot · took 6 min".
-func copyMeta(r BackupRow) string {
-	took := ""
-	if r.Took != "" {
-		took = "took " + r.Took
-	}
-	mode := ""
+// copyMeta is the line of plain facts of a copy: "Scheduled · mode snapshot · took 6 min".
+func copyMeta(ctx context.Context, r BackupRow) string {
+	var mode, took portal.Text
 	if r.Mode != "" {
-		mode = "mode " + r.Mode
+		mode = portal.Say("mode %s", r.Mode)
 	}
-	return joinNonEmpty(" · ", originWord(r.Origin), mode, took)
+	if r.Took != "" {
+		took = portal.Say("took %s", r.Took)
+	}
+	return joined(ctx, " · ", originWord(r.Origin), mode, took)
 }
 
 func hasBadges(r BackupRow) bool {
@@ -287,14 +306,14 @@ func dotBadge(state string) string {
 	return badgeClass(ToneNeutral)
 }
 
-func ledgerSummary(l Ledger) string {
+func ledgerSummary(ctx context.Context, l Ledger) string {
 	if l.Summary != "" {
-		return l.Summary
+		return tell(ctx, l.Summary)
 	}
-	return dotSummary(l.Dots)
+	return tell(ctx, dotSummary(l.Dots))
 }
 
-func scheduleSummary(s Schedule) string {
+func scheduleSummary(s Schedule) portal.Text {
 	if s.Summary != "" {
 		return s.Summary
 	}
@@ -315,7 +334,7 @@ func sameTime(s Schedule) string {
 // runKnown says that a figure for the progress may be shown: never one that has stood still since an outage.
 func runKnown(r Running) bool { return r.State == "running" && r.Percent >= 0 && r.Stale == "" }
 
-// runTab is the tab's title while an operation runs: "(63 %) h100".
+// runTab is the tab's title while an operation runs: "(63 %) h100". It reads alike in all languages.
 func runTab(r Running) string {
 	if !runKnown(r) {
 		return ""
@@ -324,11 +343,11 @@ func runTab(r Running) string {
 }
 
 // runSay is what the page reads aloud; the script speaks it at each quarter.
-func runSay(r Running) string {
+func runSay(ctx context.Context, r Running) string {
 	if !runKnown(r) {
 		return ""
 	}
-	return r.Title + ": " + strconv.Itoa(r.Percent) + " percent"
+	return say(ctx, "%s: %d percent", r.Title, r.Percent)
 }
 
 // machine names a machine with its address: "h100 (203.0.113.7)".
@@ -354,10 +373,10 @@ func oneZero(b bool) string {
 
 func join(list []string) string { return strings.Join(list, ", ") }
 
-func numberWord(n int) string {
-	words := []string{"none", "one", "two", "three", "four", "five", "six", "seven"}
+func numberWord(n int) portal.Text {
+	words := []portal.Text{"none", "one", "two", "three", "four", "five", "six", "seven"}
 	if n >= 0 && n < len(words) {
 		return words[n]
 	}
-	return strconv.Itoa(n)
+	return portal.Say("%d", n)
 }

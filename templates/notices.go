@@ -1,30 +1,32 @@
 package templates
 
+import "stowage/portal"
+
 // The banners that last, in the portal's words. since and until are times as the page shows them ("02:09").
 
 // NoticeUnreachable says that the host does not answer.
-func NoticeUnreachable(since string) Notice {
+func NoticeUnreachable(since portal.Text) Notice {
 	return Notice{
 		Kind: "unreachable", Tone: ToneWarn,
-		Title:    "We can't reach your host since " + since + ".",
+		Title:    portal.Say("We can't reach your host since %s.", since),
 		Sentence: "You see its state from then. Scheduled backups will be caught up.",
 	}
 }
 
 // NoticeTick says that the scheduler has not run.
-func NoticeTick(since string) Notice {
+func NoticeTick(since portal.Text) Notice {
 	return Notice{
 		Kind: "tick", Tone: ToneWarn,
-		Title:    "Automatic backups have been standing still since " + since + ".",
+		Title:    portal.Say("Automatic backups have been standing still since %s.", since),
 		Sentence: "Our team has been told. What is due will be caught up; Backup now works.",
 	}
 }
 
 // NoticePaused says that automatic backups pause, why and until when; until may be empty.
-func NoticePaused(reason, until string) Notice {
-	n := Notice{Kind: "paused", Tone: ToneInfo, Title: "Automatic backups pause: " + reason + ".", Sentence: "Your copies stay as they are."}
+func NoticePaused(reason, until portal.Text) Notice {
+	n := Notice{Kind: "paused", Tone: ToneInfo, Title: portal.Say("Automatic backups pause: %s.", reason), Sentence: "Your copies stay as they are."}
 	if until != "" {
-		n.Title = "Automatic backups pause until " + until + ": " + reason + "."
+		n.Title = portal.Say("Automatic backups pause until %s: %s.", until, reason)
 	}
 	return n
 }
@@ -53,10 +55,10 @@ func NoticeReplaced() Notice {
 	}
 }
 
-// NoticeLocked says that Proxmox holds a lock on the machine; what is its word for it ("backup", "migrate").
-func NoticeLocked(what, since string) Notice {
+// NoticeLocked says that Proxmox holds a lock on the machine; what says for what ("backup").
+func NoticeLocked(what, since portal.Text) Notice {
 	return Notice{
-		Kind: "locked", Tone: ToneInfo, Title: "Your machine is locked on its host (" + what + ") since " + since + ".",
+		Kind: "locked", Tone: ToneInfo, Title: portal.Say("Your machine is locked on its host (%s) since %s.", what, since),
 		Sentence: "Backups wait until the lock is gone. If it stays, our team looks after it.",
 	}
 }

@@ -1,20 +1,22 @@
 package templates
 
+import "stowage/portal"
+
 // OperationRow is one operation in a list.
 type OperationRow struct {
 	UID       string
-	Kind      string // backup, delete, …; in data-kind
-	State     string // queued, running, held, succeeded, failed, cancelled
-	Title     string // "Backup", "Removal of Thu 12 Nov 03:00"
-	Sentence  string // how it went: "Done in 6 min", "The storage was full."
-	When      Moment // asked for
-	Took      string
-	Who       string // "Schedule", "ada@demo.test", "Our team"
-	Reference string // short, to quote to support
-	Service   string // name, in staff's lists
+	Kind      string      // backup, delete, …; in data-kind
+	State     string      // queued, running, held, succeeded, failed, cancelled
+	Title     portal.Text // "Backup", "Removal of Thu 12 Nov 03:00"
+	Sentence  portal.Text // how it went: "Done in 6 min", "The storage was full."
+	When      Moment      // asked for
+	Took      portal.Text
+	Who       portal.Text // "Schedule", "ada@demo.test", "Our team"
+	Reference string      // short, to quote to support
+	Service   string      // name, in staff's lists
 	Client    string
-	Where     string // "pve1 (node pve1)", in staff's lists
-	Href      string // "" leads to the client's page of it
+	Where     portal.Text // "pve1 (node pve1)", in staff's lists
+	Href      string      // "" leads to the client's page of it
 }
 
 // OperationsPage is the history of one service.
@@ -40,16 +42,16 @@ type OperationView struct {
 	State      string
 	Version    int64
 	Machine    string
-	Title      string
-	Sentence   string // what it does now or how it ended, complete
-	Unharmed   string // after a failure: what is unharmed; may be empty
-	Told       string // "Our team was alerted at 02:14"; may be empty
+	Title      portal.Text
+	Sentence   portal.Text // what it does now or how it ended, complete
+	Unharmed   portal.Text // after a failure: what is unharmed; may be empty
+	Told       portal.Text // "Our team was alerted at 02:14"; may be empty
 	Reference  string
-	Who        string
+	Who        portal.Text
 	Asked      Moment
 	Began      Moment
 	Ended      Moment
-	Took       string
+	Took       portal.Text
 	Progress   *Running // while it runs
 	Steps      []Step
 	Log        []LogLine
@@ -65,17 +67,17 @@ type OperationView struct {
 
 // Step is one step of an operation.
 type Step struct {
-	Title    string
-	State    string // waiting, running, done, failed, skipped
-	Sentence string // what was seen
+	Title    portal.Text
+	State    string      // waiting, running, done, failed, skipped
+	Sentence portal.Text // what was seen
 	Began    Moment
-	Took     string
+	Took     portal.Text
 }
 
 // LogLine is one line of an operation's own log.
 type LogLine struct {
 	At   Moment
-	Text string
+	Text portal.Text
 	Tone Tone
 }
 
@@ -117,9 +119,9 @@ func withoutCancel(r Running) Running {
 // operationFacts are who asked, and when it went.
 func operationFacts(o OperationView) []Fact {
 	var list []Fact
-	add := func(name string, m Moment) {
+	add := func(name portal.Text, m Moment) {
 		if !m.IsZero() {
-			list = append(list, Fact{Name: name, Value: m.Text, Hint: m.Ago})
+			list = append(list, Fact{Name: name, Value: m.Text(), Hint: m.Ago})
 		}
 	}
 	if o.Who != "" {
@@ -190,14 +192,14 @@ func stepIcon(state string) string {
 	return "clock"
 }
 
-func stepWord(state string) string {
+func stepWord(state string) portal.Text {
 	switch state {
 	case "done":
 		return ""
 	case "waiting":
 		return "to come"
 	}
-	return state
+	return SlotWord(state)
 }
 
 func logClass(t Tone) string {

@@ -333,7 +333,7 @@ func TestStaleRunShowsNoFigures(t *testing.T) {
 			t.Errorf("a stale run still shows %q", figure)
 		}
 	}
-	if !strings.Contains(text(parse(t, out)), r.Stale) {
+	if !strings.Contains(text(parse(t, out)), r.Stale.String()) {
 		t.Error("it does not say since when")
 	}
 }
@@ -478,7 +478,7 @@ func formFields(doc *html.Node) map[string][][]string {
 	return forms
 }
 
-func ExamplePlural() {
-	fmt.Println(Plural(1, "disk"), Plural(4210, "service"))
-	// Output: 1 disk 4,210 services
+func ExampleInLine() {
+	fmt.Println(InLine(1), "·", InLine(12), "·", InLine(23))
+	// Output: 1st in line · 12th in line · 23rd in line
 }

@@ -1,5 +1,7 @@
 package templates
 
+import "stowage/portal"
+
 // ServiceHead names the machine on every page of a service.
 type ServiceHead struct {
 	UID       string
@@ -31,9 +33,9 @@ func (h ServiceHead) operation(uid string) string {
 
 // Status is what the machine is doing, as last seen.
 type Status struct {
-	State  string // running, stopped, busy, unknown, gone, replaced, suspended; in data-status
-	Text   string // "Running", "Busy"
-	Detail string // "Backing up since 03:00", "Last seen 02:09"; may be empty
+	State  string      // running, stopped, busy, unknown, gone, replaced, suspended; in data-status
+	Text   portal.Text // "Running", "Busy"
+	Detail portal.Text // "Backing up since 03:00", "Last seen 02:09"; may be empty
 }
 
 // ServiceRow is one machine in the list of services.
@@ -43,8 +45,8 @@ type ServiceRow struct {
 	Counter  Counter
 	Newest   Moment // the newest good copy
 	NextRun  Moment
-	Schedule string // "Every night 03:00"; "" is "No schedule"
-	Alert    Badge  // the one thing that needs a look: "No schedule", "Failed last night"; empty Text: nothing
+	Schedule portal.Text // "Every night 03:00"; "" is "No schedule"
+	Alert    Badge       // the one thing that needs a look: "No schedule", "Failed last night"; empty Text: nothing
 	Dots     []Dot
 	Href     string // "" leads to the backups page
 }
@@ -68,11 +70,11 @@ type ServicePage struct {
 	Protection Protection
 	Counter    Counter
 	Newest     Moment
-	NewestNote string // "41 GiB, scheduled"
-	NextRun    Run    // zero: none
-	Schedule   string // "Every night 03:00"
-	Hardware   []Fact // "2 cores", "4 GiB RAM", "scsi0 32 GiB"
-	Facts      []Fact // product, server, node, zone …
+	NewestNote portal.Text // "41 GiB, scheduled"
+	NextRun    Run         // zero: none
+	Schedule   portal.Text // "Every night 03:00"
+	Hardware   []Fact      // "2 cores", "4 GiB RAM", "scsi0 32 GiB"
+	Facts      []Fact      // product, server, node, zone …
 	Running    []Running
 	Ledger     Ledger
 	Recent     []OperationRow
@@ -82,9 +84,9 @@ type ServicePage struct {
 
 // Fact is a word and its value.
 type Fact struct {
-	Name  string
-	Value string
-	Hint  string
+	Name  portal.Text
+	Value portal.Text
+	Hint  portal.Text
 }
 
 func rowHref(r ServiceRow) string {

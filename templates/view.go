@@ -2,15 +2,25 @@
 // nothing else, and its component in the .templ file of the same name.
 //
 // A handler fills a view-model and calls its View method; pages that live have Fragments as well, the pieces that the
-// event stream sends anew. View-models hold values that are ready to be read: sentences, formatted times with their
-// instants (Moment), sizes as text. What can't be done now carries its reason and a way out (Act), so that a button is
-// disabled with a sentence and never hidden.
+// event stream sends anew. View-models hold what is ready to be said: sentences (portal.Text), instants in their zone
+// (Moment), sizes. What can't be done now carries its reason and a way out (Act), so that a button is disabled with a
+// sentence and never hidden.
+//
+// A page speaks the language of the context that it is rendered with: say and count say a wording, tell a text that a
+// view-model holds, date an instant, and rich a wording in which links or other pieces stand. Data, which no catalogue
+// knows (names, addresses, what Proxmox says), is a string, or a Text by portal.Verbatim, and is marked translate="no".
 //
 // Every page works without JavaScript: forms post and are answered by a redirect, menus and folded parts are
 // <details>, each destructive action has a page of its own to confirm it. No page has inline scripts or styles.
 package templates
 
-import "github.com/a-h/templ"
+import (
+	"time"
+
+	"github.com/a-h/templ"
+
+	"stowage/portal"
+)
 
 // View is any page.
 type View interface {
@@ -19,11 +29,11 @@ type View interface {
 
 // Frame is what surrounds every page.
 type Frame struct {
-	Title   string // of the page; the tab shows it before the brand's name
-	Brand   string // the portal's name; "" is Stowage
-	Theme   string // auto (also ""), light or dark, from the cookie "theme"
-	Area    string // the current entry of the menu, one of the Area… words
-	User    *User  // nil: nobody is signed in
+	Title   portal.Text // of the page; the tab shows it before the brand's name
+	Brand   string      // the portal's name; "" is Stowage
+	Theme   string      // auto (also ""), light or dark, from the cookie "theme"
+	Area    string      // the current entry of the menu, one of the Area… words
+	User    *User       // nil: nobody is signed in
 	Crumbs  []Crumb
 	Flash   []Flash  // what has just been done, once
 	Refusal *Refusal // why the last request was refused
@@ -55,7 +65,7 @@ type User struct {
 
 // Crumb is one step of the way to a page; the last has no Href.
 type Crumb struct {
-	Text string
+	Text portal.Text
 	Href string
 }
 
@@ -74,7 +84,7 @@ const (
 // Flash is a message about what has just been done.
 type Flash struct {
 	Tone     Tone
-	Sentence string
+	Sentence portal.Text
 	WayOut   *WayOut
 }
 
@@ -86,7 +96,7 @@ type Field struct {
 
 // WayOut is the button that solves what is in the way: a link, or a form with hidden fields when Post is set.
 type WayOut struct {
-	Label   string
+	Label   portal.Text
 	Href    string
 	Post    string // action of a form, instead of Href
 	Fields  []Field
@@ -96,7 +106,7 @@ type WayOut struct {
 
 // Refusal is the sentence above a page that could not do what was asked.
 type Refusal struct {
-	Sentence  string
+	Sentence  portal.Text
 	Reference string // short, to quote to support; "" leaves it out
 	Ways      []WayOut
 }
@@ -104,7 +114,7 @@ type Refusal struct {
 // Act says whether something can be done now. When it can't, its button stays in place, disabled, with the reason.
 type Act struct {
 	Can    bool
-	WhyNot string
+	WhyNot portal.Text
 	WayOut *WayOut
 }
 
@@ -112,7 +122,7 @@ type Act struct {
 func Allowed() Act { return Act{Can: true} }
 
 // Denied is an Act that can't be done, with the reason.
-func Denied(why string) Act { return Act{WhyNot: why} }
+func Denied(why portal.Text) Act { return Act{WhyNot: why} }
 
 // With gives the same Act with a way out.
 func (a Act) With(w WayOut) Act {
@@ -122,35 +132,44 @@ func (a Act) With(w WayOut) Act {
 
 // Moment is an instant as a page shows it, made by At. The zero Moment is "not known" and shown as a dash.
 type Moment struct {
-	Text    string // "Thu 12 Nov 03:00", in the page's zone
-	RFC3339 string // in UTC
-	Title   string // with year, zone and UTC, shown on pointing at it
-	Ago     string // "5 h 12 min ago", "in 11 h"; empty unless asked for with AtAgo
+	portal.When             // "Thu 12 Nov 03:00", in the page's zone
+	Ago         portal.Text // "5 h 12 min ago", "in 11 h"; empty unless asked for with AtAgo
 }
 
 // IsZero says that the moment is not known.
-func (m Moment) IsZero() bool { return m.RFC3339 == "" }
+func (m Moment) IsZero() bool { return m.At.IsZero() }
+
+// Text is the moment as a part of a sentence.
+func (m Moment) Text() portal.Text {
+	if m.IsZero() {
+		return ""
+	}
+	return portal.Say("%s", m.When)
+}
+
+// RFC3339 is the instant in UTC for programs.
+func (m Moment) RFC3339() string { return m.At.UTC().Format(time.RFC3339) }
 
 // Badge is a few plain words about something.
 type Badge struct {
-	Text  string
+	Text  portal.Text
 	Tone  Tone
-	Title string // one more sentence, shown on pointing at it and read aloud
+	Title portal.Text // one more sentence, shown on pointing at it and read aloud
 }
 
 // Notice is a banner above a page: something that lasts, unlike a Flash.
 type Notice struct {
 	Kind     string // unreachable, tick, paused, suspended, gone, replaced, locked, quota, …; in data-notice
 	Tone     Tone
-	Title    string
-	Sentence string
+	Title    portal.Text
+	Sentence portal.Text
 	Ways     []WayOut
 }
 
 // Paging is the way to the rows before and after.
 type Paging struct {
-	Text string // "1–50 of 4,210"
-	Prev string // addresses; "" when there is none
+	Text portal.Text // "1–50 of 4,210"
+	Prev string      // addresses; "" when there is none
 	Next string
 }
 

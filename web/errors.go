@@ -13,7 +13,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"stowage/portal"
-	"stowage/portal/lang"
 )
 
 // Problem is an error as a page shows it.
@@ -132,6 +131,7 @@ func (s *Server) handleError(err error, c echo.Context) {
 			return
 		}
 	}
+	c.Response().Header().Set("Content-Language", Words(c).Tag())
 	_ = c.String(status, problem.plain())
 }
 
@@ -149,7 +149,7 @@ func (s *Server) errorPage(c echo.Context, p Problem) (page Component) {
 // problem words an error for people, in their language.
 func (s *Server) problem(c echo.Context, err error, status int) Problem {
 	p := Problem{Status: status, Reference: Reference(c)}
-	words := lang.From(c.Request().Context())
+	words := Words(c)
 	var sentence portal.Text
 	var known *portal.Error
 	switch {

@@ -15,12 +15,14 @@ type Component interface {
 	Render(ctx context.Context, w io.Writer) error
 }
 
-// Page writes a page. It is rendered as a whole first, so that one that fails half-way is never sent.
+// Page writes a page, in the language of whoever asks for it. It is rendered as a whole first, so that one that fails
+// half-way is never sent.
 func Page(c echo.Context, status int, page Component) error {
 	var buf bytes.Buffer
 	if err := page.Render(c.Request().Context(), &buf); err != nil {
 		return fmt.Errorf("render: %w", err)
 	}
+	c.Response().Header().Set("Content-Language", Words(c).Tag())
 	return c.HTMLBlob(status, buf.Bytes())
 }
 

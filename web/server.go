@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/alexedwards/argon2id"
 	"github.com/alexedwards/scs/v2"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -70,6 +71,7 @@ type Server struct {
 	log      *slog.Logger
 	sessions *scs.SessionManager
 	hashing  chan struct{} // a place for each password that is being hashed
+	compare  func(password, hash string) (bool, error)
 	seconds  *prometheus.HistogramVec
 
 	stopping chan struct{}
@@ -92,7 +94,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		Echo: echo.New(), o: o, now: o.Now, log: o.Log, sessions: newSessions(o), hashing: make(chan struct{}, hashAtOnce),
-		stopping: make(chan struct{}),
+		compare: argon2id.ComparePasswordAndHash, stopping: make(chan struct{}),
 	}
 	if err := s.measure(); err != nil {
 		return nil, err
@@ -105,7 +107,7 @@ func New(o Options) (*Server, error) {
 	e.HideBanner, e.HidePort = true, true
 	e.IPExtractor = addressOf(o.TrustedProxies)
 	e.HTTPErrorHandler = s.handleError
-	e.Use(s.accessLog, recoverPanics, s.headers, sameSite(cross), limitBody, s.loadSession)
+	e.Use(s.accessLog, hear, recoverPanics, s.headers, sameSite(cross), limitBody, s.loadSession)
 	e.GET("/healthz", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", s.ready)
 	if o.Metrics != nil && (o.MetricsToken != "" || o.MetricsOpen) {
@@ -142,13 +144,15 @@ func (s *Server) HTTP() *http.Server {
 		return d
 	}
 	server := &http.Server{
-		Handler:           headAsGet(s.Echo),
+		Handler:           endAfterChunks(headAsGet(s.Echo)),
 		ReadHeaderTimeout: or(s.o.HeaderTimeout, 5*time.Second),
 		ReadTimeout:       or(s.o.ReadTimeout, 15*time.Second),
 		WriteTimeout:      or(s.o.WriteTimeout, 30*time.Second),
 		IdleTimeout:       75 * time.Second,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a page that there is not
 	}
 	server.RegisterOnShutdown(s.StopStreams)
 	return server

@@ -121,6 +121,7 @@ func (s *Server) recognise(c echo.Context) error {
 		return nil
 	}
 	c.Set(loginKey, *l)
+	speakWith(c, *l)
 	if used := s.sessions.GetInt64(ctx, usedValue); s.now().Sub(time.Unix(used, 0)) >= refresh && !eventStream(c.Request()) {
 		s.use(ctx)
 	}
@@ -196,6 +197,7 @@ func (s *Server) begin(c echo.Context, l portal.Login) error {
 		return fmt.Errorf("session: %w", err)
 	}
 	c.Set(loginKey, l)
+	speakWith(c, l)
 	return nil
 }
 
@@ -234,16 +236,22 @@ func (s *Server) StillSignedIn(c echo.Context) (bool, error) {
 	return err == nil && !l.Disabled && l.Generation == known.Generation, err
 }
 
-// Flash is a message about what has just been done, for the next page.
+// Flash is a message about what has just been done, for the next page, which says it in its language.
 type Flash struct {
-	Tone     string `json:"tone"` // good, info, warn, bad
+	Tone     string // good, info, warn, bad
+	Sentence portal.Text
+}
+
+// keptFlash is a flash as the session holds it: with the text as it is, not as English.
+type keptFlash struct {
+	Tone     string `json:"tone"`
 	Sentence string `json:"sentence"`
 }
 
 // AddFlash keeps a message for the next page that the visitor opens.
-func (s *Server) AddFlash(c echo.Context, tone, sentence string) {
+func (s *Server) AddFlash(c echo.Context, tone string, sentence portal.Text) {
 	ctx := c.Request().Context()
-	flashes := append(s.flashes(ctx), Flash{tone, sentence})
+	flashes := append(s.flashes(ctx), keptFlash{tone, string(sentence)})
 	text, err := json.Marshal(flashes[max(0, len(flashes)-5):])
 	if err != nil {
 		return // strings always marshal
@@ -261,14 +269,17 @@ func (s *Server) Flashes(c echo.Context) []Flash {
 		return nil
 	}
 	ctx := c.Request().Context()
-	flashes := s.flashes(ctx)
+	var flashes []Flash
+	for _, f := range s.flashes(ctx) {
+		flashes = append(flashes, Flash{f.Tone, portal.Text(f.Sentence)})
+	}
 	if len(flashes) > 0 {
 		s.sessions.Remove(ctx, flashValue)
 	}
 	return flashes
 }
 
-func (s *Server) flashes(ctx context.Context) (flashes []Flash) {
+func (s *Server) flashes(ctx context.Context) (flashes []keptFlash) {
 	if text := s.sessions.GetString(ctx, flashValue); text != "" {
 		_ = json.Unmarshal([]byte(text), &flashes) // our own text; a broken one is no message
 	}

@@ -179,7 +179,7 @@ func (s *site) routes() {
 		l, _ := web.CurrentLogin(c)
 		out := "services of " + l.Email
 		for _, f := range w.Flashes(c) {
-			out += "; " + f.Tone + ": " + f.Sentence
+			out += "; " + f.Tone + ": " + f.Sentence.String()
 		}
 		return web.Page(c, 200, text(out))
 	})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"stowage/portal"
 	"stowage/store"
@@ -20,6 +22,7 @@ import (
 
 // data are the flags of every command that works on the database.
 type data struct {
+	pseudo   bool   // takes the pseudo language as a login's
 	Database string `default:"stowage.db" placeholder:"FILE" help:"The database (${default})."`
 	KeyFile  string `placeholder:"FILE" help:"The key that seals secrets; without it, the file beside the database that ends in .key."`
 }
@@ -117,7 +120,7 @@ func (d data) connect(now func() time.Time) (*store.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(store.Options{Path: d.Database, Keys: keys, Now: now})
+	return store.Open(store.Options{Path: d.Database, Keys: keys, Now: now, Pseudo: d.pseudo})
 }
 
 // with runs fn on the opened database and closes it.
@@ -132,14 +135,30 @@ func (d data) with(a *app, fn func(*store.DB) error) error {
 // print writes v as JSON, or what text writes.
 func (o output) print(a *app, v any, text func(io.Writer)) error {
 	if !o.JSON {
-		w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+		var all bytes.Buffer
+		w := tabwriter.NewWriter(&all, 0, 4, 2, ' ', 0)
 		text(w)
-		return w.Flush()
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		_, err := io.WriteString(a.out, harmless(all.String()))
+		return err
 	}
 	e := json.NewEncoder(a.out)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
+}
+
+// harmless is text that a terminal only shows: what came from Proxmox or was typed may hold codes that move the
+// cursor, rename the window, or make a line read backwards.
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // row writes one line of a table.
@@ -181,6 +200,19 @@ func (z *zoneName) UnmarshalText(text []byte) error {
 		return errors.New(explain(err))
 	}
 	*z = zoneName(text)
+	return nil
+}
+
+// language is a flag that names a language.
+type language string
+
+// UnmarshalText reads the tag of a language that people may choose.
+func (l *language) UnmarshalText(text []byte) error {
+	tag, err := portal.CleanLanguage(string(text), false)
+	if err != nil {
+		return errors.New(explain(err))
+	}
+	*l = language(tag)
 	return nil
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -103,7 +102,7 @@ func (d *demoFaults) panel() *handlers.FaultPanel {
 			if f, broken := m.find(target); broken {
 				return f, nil
 			}
-			return handlers.Fault{Kind: kind, Target: target, Text: m.Title + ": done, and over already."}, nil
+			return handlers.Fault{Kind: kind, Target: target, Text: portal.Say("%s: done, and over already.", m.Title)}, nil
 		},
 		Heal: func(kind, target string) (f handlers.Fault, err error) {
 			d.mu.Lock()
@@ -131,7 +130,7 @@ func (m mischief) find(target string) (handlers.Fault, bool) {
 }
 
 // injecting is a mischief that is one fault of a simulator as long as it lasts.
-func (d *demoFaults) injecting(kind handlers.FaultKind, heal string, targets func() []handlers.FaultTarget, fault func(at place) pvesim.Fault, text func(at place) string) mischief {
+func (d *demoFaults) injecting(kind handlers.FaultKind, heal portal.Text, targets func() []handlers.FaultTarget, fault func(at place) pvesim.Fault, text func(at place) portal.Text) mischief {
 	return mischief{
 		FaultKind: kind, targets: targets,
 		broken: func() []handlers.Fault {
@@ -183,7 +182,7 @@ func (d *demoFaults) servers() []string { return slices.Sorted(maps.Keys(d.sims)
 
 func (d *demoFaults) wholeServers() (list []handlers.FaultTarget) {
 	for _, server := range d.servers() {
-		list = append(list, handlers.FaultTarget{Target: server, Name: server})
+		list = append(list, handlers.FaultTarget{Target: server, Name: portal.Verbatim(server)})
 	}
 	return list
 }
@@ -196,14 +195,14 @@ func (d *demoFaults) nodeDown() mischief {
 	}, "Bring it back", func() (list []handlers.FaultTarget) {
 		for _, server := range demoServers() {
 			for _, n := range server.world.Nodes {
-				list = append(list, handlers.FaultTarget{Target: place{server.name, n.Name}.target(), Name: n.Name + " of " + server.name})
+				list = append(list, handlers.FaultTarget{Target: place{server.name, n.Name}.target(), Name: portal.Say("%s of %s", n.Name, server.name)})
 			}
 		}
 		return list
 	}, func(at place) pvesim.Fault {
 		return pvesim.Fault{Kind: pvesim.NodeDown, Node: at.thing}
-	}, func(at place) string {
-		return fmt.Sprintf("Node %s of %s is cut off.", at.thing, at.server)
+	}, func(at place) portal.Text {
+		return portal.Say("Node %s of %s is cut off.", at.thing, at.server)
 	})
 }
 
@@ -214,8 +213,8 @@ func (d *demoFaults) lostAnswer() mischief {
 		Watch: "Press Backup now for a machine there. The portal does not ask again: it finds the task that began, goes on with it, and there is one new copy, not two.",
 	}, "Let it through", d.wholeServers, func(at place) pvesim.Fault {
 		return pvesim.Fault{Kind: pvesim.LostAnswer, Method: "POST", Count: 1}
-	}, func(at place) string {
-		return fmt.Sprintf("The answer to the next backup asked of %s will be lost.", at.server)
+	}, func(at place) portal.Text {
+		return portal.Say("The answer to the next backup asked of %s will be lost.", at.server)
 	})
 }
 
@@ -228,15 +227,15 @@ func (d *demoFaults) fullStorage() mischief {
 		for _, server := range demoServers() {
 			for _, s := range server.world.Storages {
 				if slices.Contains(s.Content, "backup") {
-					list = append(list, handlers.FaultTarget{Target: place{server.name, s.Name}.target(), Name: s.Name + " of " + server.name})
+					list = append(list, handlers.FaultTarget{Target: place{server.name, s.Name}.target(), Name: portal.Say("%s of %s", s.Name, server.name)})
 				}
 			}
 		}
 		return list
 	}, func(at place) pvesim.Fault {
 		return pvesim.Fault{Kind: pvesim.StorageFull, Storage: at.thing}
-	}, func(at place) string {
-		return fmt.Sprintf("Storage %s of %s is full.", at.thing, at.server)
+	}, func(at place) portal.Text {
+		return portal.Say("Storage %s of %s is full.", at.thing, at.server)
 	})
 }
 
@@ -246,12 +245,12 @@ const wrongBy = 10 * time.Minute
 func (d *demoFaults) wrongClock() mischief {
 	return d.injecting(handlers.FaultKind{
 		Kind: "clock", Title: "Set a server's clock wrong", Button: "Set it wrong",
-		What:  "Its clock runs " + portal.Duration(wrongBy).String() + " ahead of the portal's.",
+		What:  portal.Say("Its clock runs %s ahead of the portal's.", portal.Duration(wrongBy)),
 		Watch: "Servers says by how much. Until the clocks agree nothing is removed there by itself: a backup that needs a place for itself waits.",
 	}, "Set it right", d.wholeServers, func(at place) pvesim.Fault {
 		return pvesim.Fault{Kind: pvesim.ClockSkew, For: wrongBy}
-	}, func(at place) string {
-		return fmt.Sprintf("The clock of %s runs %s ahead.", at.server, portal.Duration(wrongBy).String())
+	}, func(at place) portal.Text {
+		return portal.Say("The clock of %s runs %s ahead.", at.server, portal.Duration(wrongBy))
 	})
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -26,7 +25,7 @@ func (d *demoFaults) killedTask() mischief {
 				for _, g := range d.sims[server].Guests() {
 					i := slices.IndexFunc(running, func(t pvesim.Task) bool { return t.ID == strconv.Itoa(g.VMID) })
 					if g.Lock == "backup" && i >= 0 {
-						list = append(list, handlers.FaultTarget{Target: place{server, running[i].ID}.target(), Name: g.Name + " on " + running[i].Node})
+						list = append(list, handlers.FaultTarget{Target: place{server, running[i].ID}.target(), Name: portal.Say("%s on %s", g.Name, running[i].Node)})
 					}
 				}
 			}
@@ -38,7 +37,7 @@ func (d *demoFaults) killedTask() mischief {
 					if since, dead := d.deadLock(server, g); dead {
 						list = append(list, handlers.Fault{
 							Kind: "task", Target: place{server, strconv.Itoa(g.VMID)}.target(), Since: since, Heal: "Unlock it",
-							Text: fmt.Sprintf("The backup of %s was killed, and its lock stayed.", g.Name),
+							Text: portal.Say("The backup of %s was killed, and its lock stayed.", g.Name),
 						})
 					}
 				}
@@ -98,7 +97,7 @@ func (d *demoFaults) movedMachine() mischief {
 			for _, server := range d.servers() {
 				for _, g := range d.sims[server].Guests() {
 					if g.Lock == "" && homeOf(server, g.VMID) != "" && nextNode(server, g.Node) != "" {
-						list = append(list, handlers.FaultTarget{Target: place{server, strconv.Itoa(g.VMID)}.target(), Name: g.Name + ", now on " + g.Node})
+						list = append(list, handlers.FaultTarget{Target: place{server, strconv.Itoa(g.VMID)}.target(), Name: portal.Say("%s, now on %s", g.Name, g.Node)})
 					}
 				}
 			}
@@ -114,7 +113,7 @@ func (d *demoFaults) movedMachine() mischief {
 					target := place{server, strconv.Itoa(g.VMID)}.target()
 					list = append(list, handlers.Fault{
 						Kind: "move", Target: target, Since: d.moved[target], Heal: "Move it back",
-						Text: fmt.Sprintf("%s is on %s; it belongs on %s.", g.Name, g.Node, home),
+						Text: portal.Say("%s is on %s; it belongs on %s.", g.Name, g.Node, home),
 					})
 				}
 			}

@@ -22,7 +22,7 @@ type demoFolder string
 
 func (f demoFolder) file(name string) string { return filepath.Join(string(f), name) }
 func (f demoFolder) data() data {
-	return data{Database: f.file("stowage.db"), KeyFile: f.file("stowage.key")}
+	return data{Database: f.file("stowage.db"), KeyFile: f.file("stowage.key"), pseudo: true}
 }
 func (f demoFolder) worlds() string { return f.file("proxmox") }
 func (f demoFolder) mark() string   { return f.file("demo.json") }

@@ -214,7 +214,7 @@ func (d *demoShop) promises(now time.Time) {
 	if open := d.line(demoRunning).Open; len(open) != 1 || open[0].State != portal.StateRunning || open[0].Percent < 1 || open[0].Percent > 50 {
 		t.Errorf("%s: open operations %+v, want a running one", demoRunning, open)
 	}
-	if open := d.line(demoWaiting).Open; len(open) != 1 || open[0].State != portal.StateQueued || open[0].WaitsFor != "another backup runs on your host" {
+	if open := d.line(demoWaiting).Open; len(open) != 1 || open[0].State != portal.StateQueued || open[0].WaitsFor.String() != "another backup runs on your host" {
 		t.Errorf("%s: open operations %+v, want one that waits for its host", demoWaiting, open)
 	}
 	if l := d.line(demoLocked); l.Lock != "snapshot-delete" || l.LockSince.IsZero() || len(l.Open) != 0 {

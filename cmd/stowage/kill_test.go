@@ -158,12 +158,17 @@ func (k *killWorld) customer() *http.Client {
 // signIn gives a browser, as it were, in which somebody is signed in.
 func signIn(t *testing.T, address, email, password string) *http.Client {
 	t.Helper()
+	return signInOver(t, &http.Transport{DisableKeepAlives: true}, address, email, password)
+}
+
+func signInOver(t *testing.T, network http.RoundTripper, address, email, password string) *http.Client {
+	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &http.Client{
-		Jar: jar, Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
+		Jar: jar, Timeout: 20 * time.Second, Transport: network,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	status, _, err := ask(c, address+"/login", url.Values{"email": {email}, "password": {password}})

@@ -134,4 +134,4 @@ func explain(err error) string {
 	return text
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+func oneLine(s string) string { return harmless(strings.Join(strings.Fields(s), " ")) }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"stowage/handlers"
+	"stowage/portal"
 	"stowage/templates"
 )
 
@@ -15,10 +16,10 @@ func newSite(o portalOptions) *handlers.Site {
 	if o.Demo {
 		options.DemoPassword = demoPassword
 		for _, c := range demoClients {
-			options.DemoLogins = append(options.DemoLogins, templates.DemoLogin{Email: demoEmail(c.key), What: "client, " + c.name})
+			options.DemoLogins = append(options.DemoLogins, templates.DemoLogin{Email: demoEmail(c.key), What: portal.Say("client, %s", c.name)})
 		}
 		for _, s := range demoStaff {
-			options.DemoLogins = append(options.DemoLogins, templates.DemoLogin{Email: demoEmail(s.key), What: "staff, " + string(s.role)})
+			options.DemoLogins = append(options.DemoLogins, templates.DemoLogin{Email: demoEmail(s.key), What: portal.Say("staff, %s", templates.RoleWord(string(s.role)))})
 		}
 	}
 	return handlers.New(options)

@@ -68,7 +68,7 @@ type clientAddCmd struct {
 	Email    string   `required:"" help:"E-mail address of the first login, an owner."`
 	Name     string   `required:"" help:"The customer's name."`
 	Zone     zoneName `required:"" help:"Time zone, such as Europe/Berlin: the default of new schedules."`
-	Language string   `default:"en" enum:"en" help:"Language of pages and mail (${enum})."`
+	Language language `default:"en" placeholder:"TAG" help:"Language of pages and mail: en, de (${default})."`
 }
 
 // Run adds the client.
@@ -78,7 +78,7 @@ func (c *clientAddCmd) Run(a *app) error {
 		return err
 	}
 	return c.with(a, func(db *store.DB) error {
-		added, l, err := db.AddClient(a.ctx, actor, portal.Client{Name: c.Name, Zone: string(c.Zone), Language: c.Language}, c.Email, hash)
+		added, l, err := db.AddClient(a.ctx, actor, portal.Client{Name: c.Name, Zone: string(c.Zone), Language: string(c.Language)}, c.Email, hash)
 		if err != nil {
 			return err
 		}
@@ -99,6 +99,7 @@ func (c *clientListCmd) Run(a *app) error {
 		UID      string   `json:"uid"`
 		Name     string   `json:"name"`
 		Zone     string   `json:"zone"`
+		Language string   `json:"language"`
 		Emails   []string `json:"emails"`
 		Services int      `json:"services"`
 	}
@@ -109,12 +110,12 @@ func (c *clientListCmd) Run(a *app) error {
 		}
 		out := make([]client, len(rows))
 		for i, r := range rows {
-			out[i] = client{r.UID, r.Name, r.Zone, r.Emails, r.Services}
+			out[i] = client{r.UID, r.Name, r.Zone, r.Language, r.Emails, r.Services}
 		}
 		return c.print(a, out, func(w io.Writer) {
-			row(w, "UID", "NAME", "ZONE", "SERVICES", "LOGINS")
+			row(w, "UID", "NAME", "ZONE", "LANGUAGE", "SERVICES", "LOGINS")
 			for _, r := range out {
-				row(w, r.UID, r.Name, r.Zone, r.Services, fmt.Sprint(r.Emails))
+				row(w, r.UID, r.Name, r.Zone, r.Language, r.Services, fmt.Sprint(r.Emails))
 			}
 		})
 	})
@@ -127,6 +128,8 @@ type staffAddCmd struct {
 	Email string `required:"" help:"E-mail address."`
 	Name  string `help:"The person's name; the e-mail address where it is left out."`
 	Role  string `required:"" enum:"admin,operator,auditor" help:"${enum}: everything; all but credentials, products and staff; reads only."`
+
+	Language language `default:"en" placeholder:"TAG" help:"Language of the pages: en, de (${default})."`
 }
 
 // Run adds the staff login.
@@ -139,6 +142,11 @@ func (c *staffAddCmd) Run(a *app) error {
 		l, err := db.AddStaff(a.ctx, actor, c.Email, c.Name, portal.Role(c.Role), hash)
 		if err != nil {
 			return err
+		}
+		if string(c.Language) != l.Language {
+			if err := db.SetLanguage(a.ctx, actor, l, string(c.Language)); err != nil {
+				return err
+			}
 		}
 		answer := addedLogin{UID: l.UID, Email: l.Email, Name: l.Name, Role: string(l.Role), Password: made}
 		return c.print(a, answer, answer.text)
@@ -157,6 +165,7 @@ func (c *staffListCmd) Run(a *app) error {
 		Email    string `json:"email"`
 		Name     string `json:"name"`
 		Role     string `json:"role"`
+		Language string `json:"language"`
 		Disabled bool   `json:"disabled"`
 	}
 	return c.with(a, func(db *store.DB) error {
@@ -166,7 +175,7 @@ func (c *staffListCmd) Run(a *app) error {
 		}
 		out := make([]login, len(staff))
 		for i, l := range staff {
-			out[i] = login{l.UID, l.Email, l.Name, string(l.Role), l.Disabled}
+			out[i] = login{l.UID, l.Email, l.Name, string(l.Role), l.Language, l.Disabled}
 		}
 		return c.print(a, out, func(w io.Writer) {
 			row(w, "UID", "E-MAIL", "NAME", "ROLE")

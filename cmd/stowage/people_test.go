@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,6 +44,23 @@ func TestPeople(t *testing.T) {
 	b.answer(&clients, "client", "list", "nobody")
 	if len(clients) != 0 {
 		t.Errorf("clients that don't match: %+v", clients)
+	}
+
+	b.must("client", "add", "--email", "grete@demo.test", "--name", "Grete", "--zone", "Europe/Vienna", "--language", "de")
+	b.must("staff", "add", "--email", "helga@demo.test", "--role", "operator", "--language", "de")
+	type spoken struct{ Email, Language string }
+	var german struct {
+		clients []struct{ Name, Language string }
+		staff   []spoken
+	}
+	b.answer(&german.clients, "client", "list", "grete")
+	b.answer(&german.staff, "staff", "list")
+	if len(german.clients) != 1 || german.clients[0].Language != "de" || !slices.Contains(german.staff, spoken{"helga@demo.test", "de"}) || !slices.Contains(german.staff, spoken{"admin@demo.test", "en"}) {
+		t.Errorf("languages: %+v", german)
+	}
+	for _, tag := range []string{"tlh", "en-XA", "de-AT", "\x01"} {
+		b.run("client", "add", "--email", "x@demo.test", "--name", "X", "--zone", "UTC", "--language", tag).want(t, "language "+tag, exitUsage, "no language")
+		b.run("staff", "add", "--email", "x@demo.test", "--role", "admin", "--language", tag).want(t, "language "+tag, exitUsage, "no language")
 	}
 
 	b.run("client", "add", "--email", "ada@demo.test", "--name", "B", "--zone", "UTC").want(t, "an address twice", exitFailed, "already")

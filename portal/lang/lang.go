@@ -1,13 +1,15 @@
 package lang
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nicksnyder/go-i18n/v2/i18n"
-	"github.com/nicksnyder/go-i18n/v2/i18n/template"
+	"golang.org/x/text/feature/plural"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 
@@ -33,49 +35,62 @@ func Languages() []Language {
 }
 
 //go:embed *.json
-var catalogues embed.FS
+var files embed.FS
 
 // Words speaks one language. It is safe for use by several goroutines.
 type Words struct {
 	tag     string
-	say     *i18n.Localizer
+	known   map[string]*i18n.Message // by key
+	plurals language.Tag
 	numbers *message.Printer
 	pseudo  bool
 }
 
 var (
-	bundle  = load()
 	matcher = language.NewMatcher([]language.Tag{language.English, language.German})
-	spoken  = map[string]*Words{English: words(English), German: words(German), Pseudo: words(Pseudo)}
+	spoken  = map[string]func() *Words{ // read when they are first wanted: most commands say nothing
+		English: sync.OnceValue(func() *Words { return words(English, English) }),
+		German:  sync.OnceValue(func() *Words { return words(German, German) }),
+		Pseudo:  sync.OnceValue(func() *Words { return words(Pseudo, English) }),
+	}
 )
 
-func load() *i18n.Bundle {
-	b := i18n.NewBundle(language.English)
-	for _, l := range Languages() {
-		if _, err := b.LoadMessageFileFS(catalogues, l.Tag+".json"); err != nil {
-			panic("lang: " + err.Error()) // embedded: a test of this package would have found it
-		}
+// words makes the words of a language by the catalogue of one that people speak.
+func words(tag, catalogue string) *Words {
+	raw, err := files.ReadFile(catalogue + ".json")
+	if err != nil {
+		panic("lang: " + err.Error()) // embedded: a test of this package would have found it
 	}
-	return b
-}
-
-func words(tag string) *Words {
-	return &Words{
-		tag: tag, pseudo: tag == Pseudo,
-		say: i18n.NewLocalizer(bundle, tag), numbers: message.NewPrinter(language.Make(tag)),
+	file, err := i18n.ParseMessageFileBytes(raw, catalogue+".json", nil)
+	if err != nil {
+		panic("lang: " + err.Error())
 	}
+	w := &Words{tag: tag, known: make(map[string]*i18n.Message, len(file.Messages)), pseudo: tag == Pseudo}
+	w.plurals = language.Make(catalogue)
+	w.numbers = message.NewPrinter(w.plurals)
+	for _, m := range file.Messages {
+		w.known[m.ID] = m
+	}
+	return w
 }
 
 // For gives the words of a language. One that there is not is English.
 func For(tag string) *Words {
 	if w, ok := spoken[tag]; ok {
-		return w
+		return w()
 	}
-	return spoken[English]
+	return spoken[English]()
 }
+
+// acceptLimit is how much of an Accept-Language header is read: browsers send less, and reading it costs.
+const acceptLimit = 200
 
 // Match gives the tag of the language that fits an Accept-Language header best.
 func Match(accept string) string {
+	if len(accept) > acceptLimit {
+		accept = accept[:acceptLimit]
+		accept = accept[:max(strings.LastIndexByte(accept, ','), 0)]
+	}
 	tag, _ := language.MatchStrings(matcher, accept)
 	base, _ := tag.Base()
 	return base.String()
@@ -91,13 +106,13 @@ func From(ctx context.Context) *Words {
 	if w, ok := ctx.Value(key{}).(*Words); ok {
 		return w
 	}
-	return spoken[English]
+	return spoken[English]()
 }
 
 // Tag is the language as the html element's lang attribute wants it.
 func (w *Words) Tag() string { return w.tag }
 
-// Say says a text.
+// Say says a text. What is damaged, or holds nothing, says nothing.
 func (w *Words) Say(t portal.Text) string {
 	if t == "" {
 		return ""
@@ -114,8 +129,8 @@ func (w *Words) N(n int, one, many string, args ...any) string {
 	return w.put(many, one, append([]any{n}, args...))
 }
 
-// Date writes an instant, in its location, as a layout of package time tells: "Mon 2 Jan 15:04" is "Do 12. Nov.
-// 03:00" in German.
+// Date writes an instant, in its location, as a layout of package time tells: "Mon 2 Jan 15:04" is "Do 12. Nov 03:00"
+// in German.
 func (w *Words) Date(t time.Time, layout string) string {
 	return w.names(t.Format(w.find(layout, "", 0)))
 }
@@ -154,22 +169,38 @@ func (w *Words) put(wording, one string, args []any) string {
 			filled[i] = a
 		}
 	}
+	if counts && (n >= 1000 || n <= -1000) { // what is counted is grouped; "%d" stands for n first, or is numbered
+		filled[0] = w.Number(int64(n))
+		found = strings.Replace(strings.Replace(found, "%[1]d", "%[1]s", 1), "%d", "%s", 1)
+	}
 	return portal.Fill(found, filled)
 }
 
 // find gives the wording of a key in the language, or the key itself.
-func (w *Words) find(wording, one string, n int) string {
-	ask := &i18n.LocalizeConfig{MessageID: wording, TemplateParser: template.IdentityParser{}}
-	if one != "" {
-		ask.PluralCount = n
+func (w *Words) find(key, one string, n int) string {
+	m := w.known[key]
+	switch {
+	case m == nil && one != "" && n == 1:
+		return portal.Wording(one)
+	case m == nil:
+		return portal.Wording(key)
+	case one == "":
+		return m.Other
 	}
-	if found, err := w.say.Localize(ask); err == nil && found != "" {
-		return found
+	form := m.Other
+	switch plural.Cardinal.MatchPlural(w.plurals, max(n, -n), 0, 0, 0, 0) {
+	case plural.Zero:
+		form = m.Zero
+	case plural.One:
+		form = m.One
+	case plural.Two:
+		form = m.Two
+	case plural.Few:
+		form = m.Few
+	case plural.Many:
+		form = m.Many
 	}
-	if one != "" && n == 1 {
-		return one
-	}
-	return wording
+	return cmp.Or(form, m.Other)
 }
 
 // names puts the language's names of days and months in place of the English ones that package time writes.

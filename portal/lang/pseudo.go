@@ -26,7 +26,12 @@ func pseudo(wording string) string {
 		out.WriteString(rest[:end])
 		rest = rest[end:]
 	}
-	out.WriteString(strings.Repeat("·", letters/3))
+	for i := range letters / 3 {
+		if i > 0 && i%8 == 0 {
+			out.WriteRune('\u200b') // where a long text may break
+		}
+		out.WriteRune('·')
+	}
 	out.WriteString("⟧")
 	return out.String()
 }

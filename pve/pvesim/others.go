@@ -311,6 +311,18 @@ func (s *Sim) SetPrivileges(who, path string, privileges ...string) error {
 	})
 }
 
+// SetRights replaces the whole access control list, with roles beside the built-in ones.
+func (s *Sim) SetRights(roles map[string][]string, entries ...ACL) error {
+	return s.change(func(int64) error {
+		s.st.World.Roles = map[string][]string{}
+		for name, privileges := range roles {
+			s.st.World.Roles[name] = slices.Clone(privileges)
+		}
+		s.st.World.ACL = slices.Clone(entries)
+		return nil
+	})
+}
+
 // RevokeToken makes a token unknown.
 func (s *Sim) RevokeToken(id string) error {
 	return s.change(func(int64) error {

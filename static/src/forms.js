@@ -54,13 +54,26 @@ function clock(zone) {
   return new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: zone }).format(new Date());
 }
 
+// The sentences come from the page, in its language, with places to fill.
+function fill(sentence, words) {
+  return sentence.replace(/\{([a-z-]+)\}/g, (place, name) => words[name] ?? place);
+}
+
+const plain = (zone) => zone.replaceAll("_", " ");
+
 for (const hint of document.querySelectorAll("[data-zone-differs], [data-zone-hint]")) {
   const zone = hint.dataset.zone;
   try {
     if (!here || zone === here || clock(zone) === clock(here)) continue;
-    hint.textContent = `Your browser is in ${here.replaceAll("_", " ")}, where it is ${clock(here)} now; in ${zone.replaceAll("_", " ")} it is ${clock(zone)}.`;
+    hint.textContent = fill(hint.dataset.sentence, { here: plain(here), "here-time": clock(here), zone: plain(zone), "zone-time": clock(zone) });
     hint.hidden = false;
   } catch {
     // A zone that this browser does not know: no hint.
   }
+}
+
+for (const hint of document.querySelectorAll("[data-zone-mine]")) {
+  if (!here) continue;
+  hint.textContent = fill(hint.dataset.sentence, { here: plain(here) });
+  hint.hidden = false;
 }

@@ -1,0 +1,241 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"stowage/portal"
+)
+
+// slotWriter collects the rows of many schedules and writes them with few statements: seventy thousand slots may fall
+// due in one minute.
+type slotWriter struct {
+	*tx
+	slots   []newSlot
+	planned []planned
+}
+
+// newSlot is a slot's row to be: with an operation that waits, or ended already.
+type newSlot struct {
+	service, schedule int64
+	date              string
+	due, startBy      time.Time
+	state             portal.SlotStatus
+	reason            portal.Text
+	op                *portal.Operation
+}
+
+// planned is how far a schedule is planned: up to now, and from due on. A zero due means never again.
+type planned struct {
+	schedule int64
+	due      time.Time
+}
+
+// add takes up slots that fell due and have no row: all but the latest are missed, and the latest is queued where it
+// may still start; with a reason, all are skipped for it.
+func (w *slotWriter) add(svc portal.Service, p portal.Product, s Schedule, slots []portal.DueSlot, skip portal.Text) error {
+	if len(slots) == 0 {
+		return nil
+	}
+	w.touch(svc.ID)
+	ended := func(slot portal.DueSlot, state portal.SlotStatus, reason portal.Text) {
+		w.slots = append(w.slots, newSlot{service: svc.ID, schedule: s.ID, date: slot.Date.String(), due: slot.Due, startBy: slot.Due.Add(p.StartWindow), state: state, reason: reason})
+	}
+	if skip != "" {
+		for _, slot := range slots {
+			ended(slot, portal.SlotSkipped, skip)
+		}
+		return nil
+	}
+	caught := s.CatchUp(slots, w.now, p.StartWindow)
+	for _, m := range caught.Missed {
+		ended(m.DueSlot, portal.SlotMissed, m.Reason)
+		if err := w.post(Message{Channel: "mail", ServiceID: svc.ID, Topic: "backup.missed", Payload: map[string]any{"service": svc.UID, "date": m.Date.String(), "reason": string(m.Reason)}}); err != nil {
+			return err
+		}
+	}
+	if caught.Run == nil {
+		return nil
+	}
+	run := *caught.Run
+	spread := portal.Spread(svc.UID, run.Date, p.Spread)
+	situation := portal.Situation{Service: svc, Product: p, Now: w.now}
+	op, err := portal.ScheduledBackup(s.ID, run.Date.String(), run.Due, caught.StartBy, spread)(situation)
+	if err != nil {
+		return err
+	}
+	w.prepare(&op, svc)
+	w.slots = append(w.slots, newSlot{service: svc.ID, schedule: s.ID, date: op.SlotDate, due: run.Due, startBy: caught.StartBy, state: portal.SlotDue, op: &op})
+	return nil
+}
+
+// rowsAtOnce is how many rows one statement adds. More gain little, and each number of rows is a statement to prepare.
+const rowsAtOnce = 40
+
+// write writes what was collected: operations first, because slots refer to them.
+func (w *slotWriter) write() error {
+	var ops []*portal.Operation
+	for _, s := range w.slots {
+		if s.op != nil {
+			ops = append(ops, s.op)
+		}
+	}
+	for some := range slices.Chunk(ops, rowsAtOnce) {
+		if err := w.writeOperations(some); err != nil {
+			return err
+		}
+	}
+	for some := range slices.Chunk(w.slots, rowsAtOnce) {
+		if err := w.writeSlotRows(some); err != nil {
+			return err
+		}
+	}
+	for some := range slices.Chunk(w.planned, rowsAtOnce) {
+		if err := w.writePlanned(some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tuples gives "(…), (…)" for so many rows, where row names the arguments of one and so many stand before the first.
+func tuples(rows, before, each int, row string) string {
+	key := tupleKey{rows, before, row}
+	if text, known := tupleTexts.Load(key); known {
+		return text.(string)
+	}
+	var b strings.Builder
+	for i := range rows {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		args := make([]any, each)
+		for j := range args {
+			args[j] = before + i*each + j + 1
+		}
+		fmt.Fprintf(&b, row, args...)
+	}
+	tupleTexts.Store(key, b.String())
+	return b.String()
+}
+
+type tupleKey struct {
+	rows, before int
+	row          string
+}
+
+// tupleTexts holds what tuples gave: no more than rowsAtOnce texts for each statement.
+var tupleTexts sync.Map
+
+// writeOperations adds operations of slots, with the audit row of each.
+func (w *slotWriter) writeOperations(ops []*portal.Operation) error {
+	for _, o := range ops {
+		o.Reference = w.db.reference()
+	}
+	err := w.insertOperations(ops)
+	if unique(err, "operations.reference") {
+		if err = w.freeReferences(ops); err == nil {
+			err = w.insertOperations(ops)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	entries := make([]Entry, len(ops))
+	for i, o := range ops {
+		entries[i] = requested(o)
+	}
+	return w.auditAll(entries)
+}
+
+func (w *slotWriter) insertOperations(ops []*portal.Operation) error {
+	first := ops[0]
+	args := []any{first.Kind, first.Kind.Exclusive(), first.State, first.Step, first.Actor, w.now.Unix()}
+	const each = 13
+	text := `INSERT INTO operations (kind, exclusive, state, step, actor, created_at, manual, uid, reference, service_id, server_id, schedule_id, slot_date, timing, mode, node,
+			run_after, start_by, give_up_at, note) VALUES ` +
+		tuples(len(ops), len(args), each, `($1, $2, $3, $4, $5, $6, 0, $%d, $%d, $%d, $%d, $%d, $%d, $%d, $%d, $%d, $%d, $%d, $%d, $%d)`) + ` RETURNING id, uid`
+	index := make(map[string]*portal.Operation, len(ops))
+	for _, o := range ops {
+		if o.Kind != first.Kind || o.State != first.State || o.Step != first.Step || o.Actor != first.Actor || o.Manual {
+			return errors.New("operations of slots that aren't alike")
+		}
+		index[o.UID] = o
+		args = append(args, o.UID, o.Reference, o.ServiceID, o.ServerID, o.ScheduleID, o.SlotDate, o.Timing, o.Mode, o.Node, unix(o.RunAfter), unix(o.StartBy), unix(o.GiveUpAt), o.Note)
+	}
+	rows, err := w.QueryContext(w.ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var id int64
+		var uid string
+		if err := rows.Scan(&id, &uid); err != nil {
+			return err
+		}
+		index[uid].ID = id
+	}
+	return rows.Err()
+}
+
+// freeReferences gives those operations another reference whose own is taken, or was drawn twice.
+func (w *slotWriter) freeReferences(ops []*portal.Operation) error {
+	for range referenceTries {
+		args := make([]any, len(ops))
+		for i, o := range ops {
+			args[i] = o.Reference
+		}
+		taken, err := collect(w.ctx, w, func(s scanner) (v string, err error) { return v, s.Scan(&v) },
+			`SELECT reference FROM operations WHERE reference IN (`+tuples(len(args), 0, 1, `$%d`)+`)`, args...)
+		if err != nil {
+			return err
+		}
+		clashes := 0
+		for _, o := range ops {
+			if slices.Contains(taken, o.Reference) {
+				clashes++
+				o.Reference = w.db.reference()
+			}
+			taken = append(taken, o.Reference)
+		}
+		if clashes == 0 {
+			return nil
+		}
+	}
+	return errors.New("no free reference was found")
+}
+
+// writeSlotRows adds slots. One that is there already is a contradiction: its schedule's dates were read just now.
+func (w *slotWriter) writeSlotRows(slots []newSlot) error {
+	const each = 9
+	args := make([]any, 0, len(slots)*each)
+	for _, s := range slots {
+		var op, ended any
+		if s.op != nil {
+			op = s.op.ID
+		} else {
+			ended = w.now.Unix()
+		}
+		args = append(args, s.service, s.schedule, s.date, s.due.Unix(), s.startBy.Unix(), s.state, s.reason, op, ended)
+	}
+	_, err := w.exec(`INSERT INTO slots (service_id, schedule_id, local_date, due_at, start_by, state, reason, operation_id, ended_at) VALUES `+
+		tuples(len(slots), 0, each, `($%d, $%d, $%d, $%d, $%d, $%d, $%d, $%d, $%d)`), args...)
+	return err
+}
+
+// writePlanned keeps how far schedules are planned.
+func (w *slotWriter) writePlanned(some []planned) error {
+	const each = 2
+	args := []any{w.now.Unix()}
+	for _, p := range some {
+		args = append(args, p.schedule, orNull(p.due))
+	}
+	_, err := w.exec(`UPDATE schedules SET planned = $1, next_due_at = d.due
+		FROM (SELECT column1 AS id, column2 AS due FROM (VALUES `+tuples(len(some), 1, each, `($%d, $%d)`)+`)) AS d WHERE schedules.id = d.id`, args...)
+	return err
+}
