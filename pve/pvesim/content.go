@@ -139,7 +139,7 @@ func (s *Sim) imageEntries(c *call, st *Storage, vmid int) []map[string]any {
 		}
 		for i := range g.Disks {
 			if d := &g.Disks[i]; d.Storage == st.Name && d.owner(g.VMID) == g.VMID {
-				out = append(out, imageEntry(d, g.VMID, g.occupies(d), g.created(), s.backing(g, d)))
+				out = append(out, imageEntry(d, g.VMID, g.occupies(d)+s.filled(g.VMID, d, c.at), g.created(), s.backing(g, d)))
 			}
 		}
 	}

@@ -34,6 +34,9 @@ type life struct {
 	Status string
 	Name   string
 	Up     int64
+
+	Memory, Disk int64 // bytes
+	CPUs         int
 }
 
 var errUnknownNode = errors.New("unknown node")
@@ -86,9 +89,12 @@ func (s *Sim) place(g *guest) {
 
 // lived notes a change of status for pvestatd to tell later.
 func (g *guest) lived(at int64) {
-	now := life{at, g.qmp(), g.name(), g.Up}
-	if n := len(g.Changes); n > 0 && g.Changes[n-1].Status == now.Status && g.Changes[n-1].Name == now.Name {
-		return
+	now := life{At: at, Status: g.qmp(), Name: g.name(), Up: g.Up, Memory: g.memory(), Disk: g.boot(), CPUs: g.cpus()}
+	if n := len(g.Changes); n > 0 {
+		last := g.Changes[n-1]
+		if last.At = at; last == now {
+			return
+		}
 	}
 	g.Changes = append(g.Changes, now)
 	if n := len(g.Changes); n > 64 {
@@ -103,7 +109,7 @@ func (g *guest) was(at int64) life {
 			return l
 		}
 	}
-	return life{Status: "stopped", Name: g.name()}
+	return life{Status: "stopped", Name: g.name(), Memory: g.memory(), Disk: g.boot(), CPUs: g.cpus()}
 }
 
 // qmp is what QEMU says: stopped, running, paused, prelaunch.
@@ -171,7 +177,7 @@ func (g *guest) boot() int64 {
 	order, _ := strings.CutPrefix(g.Config["boot"], "order=")
 	for key := range strings.SplitSeq(order, ";") {
 		for _, d := range g.Disks {
-			if d.Key == key {
+			if d.Key == key && !d.Loose {
 				return d.Size
 			}
 		}

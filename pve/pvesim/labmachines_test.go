@@ -1,6 +1,7 @@
 package pvesim
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -141,7 +142,35 @@ var machineEvents = map[string]func(*replay){
 	},
 	"04-power: stop with timeout=1":                slowQuit(100, "8.4"),
 	"05-snapshots: rollback to noram with start=1": slowQuit(100),
-	"04-power: start missing VM":                   func(r *replay) { _ = r.sim.SetGuest(100, func(g *Guest) { g.Quits = 0 }) },
+	"07-restore: backup of 111":                    settled,
+	"07-restore: config of 110 before":             settled,
+	"07-restore: running VM, force=1":              switched(110, true),
+	"07-restore: changes after the backup":         settled,
+	"07-restore: snapshot s1":                      switched(120, true),
+	"07-restore: snapshot ram1":                    settled,
+	"07-restore: snapshots before":                 func(r *replay) { settled(r); switched(120, false)(r) },
+	"07-restore: description set":                  switched(110, false),
+	"07-restore: storage tinyimg (120 MB)": func(r *replay) {
+		_ = r.sim.change(func(int64) error {
+			r.sim.st.World.Mounts = append(r.sim.st.World.Mounts, Mount{Path: "/srv/tinyimg", Total: 120 * mib})
+			return nil
+		})
+	},
+	"07-restore: restore again: heals":            switched(120, false),
+	"07-restore: restore again":                   switched(120, false),
+	"07-restore: content with broken archives":    broken,
+	"07-restore: status after kill":               func(r *replay) { _ = r.sim.KillTask(r.last) },
+	"09-locks: lock=suspended, stopped: shutdown": suspendedAnew,
+	"09-locks: lock=suspended, stopped: rollback": suspendedAnew,
+	"09-locks: lock=suspended, stopped: backup": func(r *replay) {
+		if r.release == "9.2" { // another script's backup held the node's lock
+			if _, err := r.sim.StartForeignBackup("pve1", 102, "bk2", nil); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+	},
+	"07-restore: live-restore=1": switched(120, false),
+	"04-power: start missing VM": func(r *replay) { _ = r.sim.SetGuest(100, func(g *Guest) { g.Quits = 0 }) },
 	"04-power: stop / task end status": func(r *replay) { // the second part was recorded later
 		_ = r.sim.SetGuest(100, func(g *Guest) { g.Cores = 1 })
 	},
@@ -190,4 +219,105 @@ func slowQuit(vmid int, releases ...string) func(*replay) {
 	}
 }
 
-func init() { maps.Copy(worldEvents, machineEvents) }
+// broken lays damaged copies of the archive of 120 beside it.
+func broken(r *replay) {
+	var of Archive
+	for _, a := range r.sim.Archives() {
+		if a.VMID == 120 && strings.HasSuffix(a.Volid, ".vma.zst") {
+			of = a
+		}
+	}
+	for i, one := range []struct {
+		damage Damage
+		size   int64
+		at     float64
+	}{{Truncated, 157325248, 0.14}, {Corrupt, of.Size, 0.8}, {Headless, 0, 0}, {Headless, 100000, 0}} {
+		a := of
+		a.Time = time.Unix(1767225601+int64(i), 0)
+		a.Volid, a.Damage, a.Size, a.At = "", one.damage, one.size, one.at
+		if err := r.sim.AddArchive(a); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// meanArchive pairs the name of an archive that a restore takes with that of the newest one here, when nothing told it
+// before: the log of the backup was not fetched.
+func (r *replay) meanArchive(x exchange) {
+	theirs := archiveName.FindString(fmt.Sprint(x.Params["archive"]))
+	if !onMachines[r.topic] || theirs == "" || x.Status != 200 || r.names[theirs] != "" {
+		return
+	}
+	var newest Archive
+	for _, a := range r.sim.Archives() {
+		if strings.Contains(a.Volid, theirs) {
+			return
+		}
+		if strings.HasPrefix(theirs, fmt.Sprintf("vzdump-qemu-%d-", a.VMID)) && a.Time.After(newest.Time) {
+			newest = a
+		}
+	}
+	r.pair(theirs, archiveName.FindString(newest.Volid))
+}
+
+// settled lets the last task end: the lab's script did so, without recording it.
+func settled(r *replay) { r.waitFor(r.last) }
+
+// switched starts or stops a machine, as a task did that nothing shows.
+func switched(vmid int, on bool) func(*replay) {
+	return func(r *replay) { _ = r.sim.SetGuestRunning(vmid, on) }
+}
+
+func init() {
+	for _, lock := range []string{"backup", "clone", "create", "migrate", "rollback", "snapshot", "snapshot-delete", "suspending", "suspended"} {
+		machineEvents["09-locks: set lock="+lock+" (stopped VM 130)"] = anew(lockable(130))
+		machineEvents["09-locks: set lock="+lock+" (running VM 131)"] = anew(lockable(131, running))
+	}
+	maps.Copy(worldEvents, machineEvents)
+}
+
+// lockable is a machine that topic 09 makes anew for each lock.
+func lockable(vmid int, more ...func(*Guest)) Guest {
+	g := labGuest(vmid, fmt.Sprintf("lock%d", vmid), 0, append(more, snapshots("s1"))...)
+	g.Memory = 64
+	delete(g.Config, "serial0")
+	return g
+}
+
+// suspendedAnew stops machine 130 and sets its lock again, as the lab's script did when a call had taken it off.
+func suspendedAnew(r *replay) {
+	anew(lockable(130))(r)
+	_ = r.sim.SetLock(130, "suspended")
+}
+
+// anew makes a machine anew, as the lab's script did between two steps.
+func anew(g Guest) func(*replay) {
+	return func(r *replay) {
+		_ = r.sim.SetGuestRunning(g.VMID, false)
+		_ = r.sim.SetLock(g.VMID, "")
+		_ = r.sim.DestroyGuest(g.VMID)
+		if err := r.sim.AddGuest(g); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// archivesOf are archives that a topic restores and doesn't make.
+func archivesOf(xs []exchange) []Archive {
+	var out []Archive
+	seen := map[string]bool{}
+	for _, x := range xs {
+		volid, _ := x.Params["archive"].(string)
+		name := archiveName.FindString(volid)
+		var vmid, y, mo, d, h, mi, sec int
+		if n, _ := fmt.Sscanf(name, "vzdump-qemu-%d-%d_%d_%d-%d_%d_%d", &vmid, &y, &mo, &d, &h, &mi, &sec); n < 7 || seen[volid] {
+			continue
+		}
+		seen[volid] = true
+		out = append(out, Archive{
+			Node: "pve1", Storage: "local", Volid: volid, VMID: vmid, Time: time.Date(y, time.Month(mo), d, h, mi, sec, 0, time.UTC),
+			Size: 20_000, Config: "memory: 128\n",
+		})
+	}
+	return out
+}

@@ -216,10 +216,10 @@ func (s *Sim) launch(t *task, g *guest, _ int64) (int64, string) {
 		return 0, "start failed: QEMU exited with code 1"
 	}
 	if state := g.Config["vmstate"]; g.Lock == "suspended" {
-		if state == "" {
-			return startTakes, ""
-		}
 		t.log("Resuming suspended VM")
+		if state == "" {
+			return startTakes, "" // somebody set the lock
+		}
 		s.mtuLines(t, g, g.Config["running-nets-host-mtu"])
 		t.log("activating and using '%s' as vmstate", state)
 	}
@@ -283,9 +283,9 @@ func endStart(s *Sim, t *task, at int64) string {
 
 // wakeUp ends a suspension to disk: its memory is in use again.
 func (s *Sim) wakeUp(t *task, g *guest) {
+	t.log("Resumed VM, removing state")
 	if state := g.Config["vmstate"]; state != "" {
 		s.free(g, state)
-		t.log("Resumed VM, removing state")
 		g.Boot -= bootTakes // its system was up
 	}
 	g.Lock = ""
@@ -532,7 +532,7 @@ func cutHibernate(s *Sim, t *task, _ int64, c cut) string {
 
 // noteRunning adds what a saved memory fits to.
 func (g *guest) noteRunning(rel release) {
-	g.Config["runningmachine"] = rel.machineType()
+	g.Config["runningmachine"] = rel.machineType(g)
 	g.Config["runningcpu"] = runningCPU
 	if rel.nine && g.netsMTU() != "" {
 		g.Config["running-nets-host-mtu"] = g.netsMTU()
@@ -541,8 +541,10 @@ func (g *guest) noteRunning(rel release) {
 
 const runningCPU = "kvm64,+kvm_pv_eoi,+kvm_pv_unhalt,+lahf_lm,+sep"
 
-func (r release) machineType() string {
-	if r.nine {
+// machineType is the newest one; a machine that doesn't say which QEMU it was
+// made for gets its oldest variant (07, a stump that was started).
+func (r release) machineType(g *guest) string {
+	if r.nine && g.get("meta") != "" {
 		return "pc-i440fx-10.0+pve1"
 	}
 	return "pc-i440fx-10.0+pve0"

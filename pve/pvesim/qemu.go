@@ -96,7 +96,7 @@ func (s *Sim) qemuFields(g *guest, e map[string]any, u usage) {
 		e["freemem"] = g.memory() - u.mem
 	}
 	e["ballooninfo"] = balloon
-	e["running-machine"], e["running-qemu"] = s.release.machineType(), "10.0.2"
+	e["running-machine"], e["running-qemu"] = s.release.machineType(g), "10.0.2"
 	e["proxmox-support"] = map[string]any{
 		"backup-access-api": true, "backup-fleecing": true, "backup-max-workers": true, "pbs-dirty-bitmap": true,
 		"pbs-dirty-bitmap-migration": true, "pbs-dirty-bitmap-savevm": true, "pbs-library-version": "1.5.1 (sim)",
@@ -108,7 +108,9 @@ func (s *Sim) qemuFields(g *guest, e map[string]any, u usage) {
 			nics[fmt.Sprintf("tap%di%s", g.VMID, key[3:])] = map[string]any{"netin": u.netin, "netout": u.netout}
 		}
 	}
-	e["nics"] = nics
+	if len(nics) > 0 {
+		e["nics"] = nics
+	}
 	stats := map[string]any{}
 	for _, d := range g.sorted() {
 		one := map[string]any{"account_failed": true, "account_invalid": true, "timed_stats": []any{}}
@@ -121,7 +123,9 @@ func (s *Sim) qemuFields(g *guest, e map[string]any, u usage) {
 		one["rd_bytes"], one["wr_bytes"] = u.diskread, u.diskwrite
 		stats[d.Key] = one
 	}
-	e["blockstat"] = stats
+	if len(stats) > 0 {
+		e["blockstat"] = stats
+	}
 }
 
 var blockCounters = []string{

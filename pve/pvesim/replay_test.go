@@ -242,6 +242,7 @@ func (r *replay) logIn(user, password string) login {
 }
 
 func (r *replay) send(x exchange) (reply, error) {
+	r.meanArchive(x)
 	form := url.Values{}
 	for k, v := range x.Params {
 		text := fmt.Sprint(v)

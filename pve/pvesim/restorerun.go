@@ -27,11 +27,17 @@ func (s *Sim) planRestore(t *task, a *Archive, at int64) {
 		r.Damage, r.Breaks = a.Damage, at+int64(a.At*float64(w.Until-at))
 		w.Until = r.Breaks
 	}
+	// What unpacks finds it long before vma knows what it lacks.
+	found := at + (r.Breaks-at)/3
 	for p := int64(1); p <= 100 && r.Total > 0; p++ {
 		read := min((r.Total*p/100+65535)/65536*65536, r.Total)
 		when := at + r.timeOf(read)
 		if r.Breaks != 0 && when > r.Breaks {
 			break
+		}
+		if r.Damage == Corrupt && when > found {
+			w.Steps = append(w.Steps, step{At: found, Lines: []string{tail17(r.Path) + " : Decoding error (36) : Restored data doesn't match checksum "}})
+			found = math.MaxInt64
 		}
 		w.Steps = append(w.Steps, step{At: when, Lines: []string{
 			fmt.Sprintf("progress %d%% (read %d bytes, duration %d sec)", p, read, (when-at)/1000),
@@ -81,6 +87,33 @@ func (s *Sim) copiedTo(t *task, key shelfKey, at int64) int64 {
 		for i, p := range c.Parts {
 			if s.imageKey(p.Storage, c.Node) == key {
 				n += blocks(c.writtenTo(i, w.From, at))
+			}
+		}
+	}
+	return n
+}
+
+// filled is how much of that is on one volume.
+func (s *Sim) filled(vmid int, d *Disk, at int64) int64 {
+	volid := d.volid(vmid)
+	var n int64
+	for _, t := range s.active {
+		w := t.Work
+		if w == nil || !w.Started || w.Stage != w.Main {
+			continue
+		}
+		if r := w.Restore; r != nil {
+			for i, st := range r.Streams {
+				if st.Volid == volid {
+					n += blocks(r.writtenTo(i, w.From, at))
+				}
+			}
+		}
+		if c := w.Copy; c != nil {
+			for i, p := range c.Parts {
+				if p.Volid == volid {
+					n += blocks(c.writtenTo(i, w.From, at))
+				}
 			}
 		}
 	}

@@ -131,7 +131,7 @@ func endSnapshot(s *Sim, t *task, at int64) string {
 	}
 	sn.take(g)
 	if sn.VMState != "" {
-		sn.Config["runningmachine"], sn.Config["runningcpu"] = s.release.machineType(), runningCPU
+		sn.Config["runningmachine"], sn.Config["runningcpu"] = s.release.machineType(g), runningCPU
 		if nets := g.netsMTU(); s.release.nine && nets != "" {
 			sn.Config["running-nets-host-mtu"] = nets
 		}

@@ -156,6 +156,9 @@ func (s *Sim) finishWork(t *task, at int64, exit string) {
 			s.letGo(w.Read, at)
 		}
 	}
+	if g := s.guests[w.VMID]; g != nil {
+		g.lived(at)
+	}
 	s.finish(t, at, exit)
 }
 
