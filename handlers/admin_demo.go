@@ -144,7 +144,7 @@ func (s *Site) noteFault(ctx context.Context, l portal.Login, action string, f F
 func (s *Site) faultsAgain(c echo.Context, err error, kind, target string) error {
 	return web.Again(err, func(refusal *portal.Error) (web.Component, error) {
 		page := s.faultsPage(c, kind, target)
-		page.Refusal = refused(refusal, nil, templates.WayOut{Label: "See what is broken now", Href: faultsPath})
+		page.Refusal = refused(refusal, nil, templates.WayOut{Label: "Look again", Href: faultsPath})
 		return page.View(), nil
 	})
 }

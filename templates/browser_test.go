@@ -70,6 +70,7 @@ const structure = `{type: "tag", values: ` + everything + `}, rules: {"color-con
 // language: nothing reaches beyond the screen, no words beyond their button, nothing breaks the content security
 // policy, and axe finds nothing that shuts people out.
 func TestBrowser(t *testing.T) {
+	t.Parallel()
 	axe, err := os.ReadFile("../static/node_modules/axe-core/axe.min.js")
 	if err != nil {
 		t.Fatalf("axe-core is needed: %v (run `npm ci --ignore-scripts` in static)", err)

@@ -104,6 +104,7 @@ func newTab(t *testing.T, browser context.Context, limit time.Duration) context.
 
 // TestLive plays the life of an open backups page: pieces come in, somebody types, the stream drops and comes back.
 func TestLive(t *testing.T) {
+	t.Parallel()
 	browser := theBrowser(t)
 	page := backupsPage()
 	page.Schedule.Days[3].Time = "04:30"
@@ -209,6 +210,7 @@ func TestLive(t *testing.T) {
 
 // TestTheme holds that the choice of colours is kept in a cookie, and that without one the page follows the system.
 func TestTheme(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, backupsPage())
 	tab := newTab(t, theBrowser(t), time.Minute)
 	for _, step := range []chromedp.Action[chromedp.Void]{

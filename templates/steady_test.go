@@ -25,6 +25,7 @@ new PerformanceObserver((list) => {
 
 // TestNothingShifts plays the life of a backup on an open page: figures, words and dots change, and nothing moves.
 func TestNothingShifts(t *testing.T) {
+	t.Parallel()
 	browser := theBrowser(t)
 	for name, screen := range map[string]emulation.SetDeviceMetricsOverrideParams{
 		"wide":  {Width: 1280, Height: 1400, DeviceScaleFactor: 1},

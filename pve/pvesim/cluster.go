@@ -90,7 +90,7 @@ func (s *Sim) guestResource(g *guest, at int64) map[string]any {
 		return e
 	}
 	was := g.was(told)
-	then := guest{Guest: g.Guest, Up: was.Up, Prelaunch: was.Status == "prelaunch"}
+	then := guest{Guest: g.Guest, Up: was.Up, Boot: was.Up, Prelaunch: was.Status == "prelaunch"}
 	then.Running = was.Status != "stopped"
 	var u usage
 	if then.Running {
@@ -103,7 +103,7 @@ func (s *Sim) guestResource(g *guest, at int64) map[string]any {
 	if g.Config["template"] == "1" {
 		e["template"] = 1
 	}
-	e["maxmem"], e["maxdisk"], e["maxcpu"] = g.memory(), g.boot(), g.cpus()
+	e["maxmem"], e["maxdisk"], e["maxcpu"] = was.Memory, was.Disk, was.CPUs
 	e["cpu"], e["mem"], e["disk"] = u.cpu, u.mem, 0
 	e["netin"], e["netout"], e["diskread"], e["diskwrite"] = u.netin, u.netout, u.diskread, u.diskwrite
 	if s.release.nine {

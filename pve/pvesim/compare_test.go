@@ -387,11 +387,30 @@ func logsOf(want, have any) (any, any) {
 	if a == nil || b == nil || !numberedA || !numberedB {
 		return want, have
 	}
+	if len(a) > 0 && len(b) > 0 && a[len(a)-1] != "TASK OK" {
+		a, b = restoring(a), restoring(b)
+	}
 	if n := len(a); n > 0 && !endLine.MatchString(a[n-1].(string)) {
 		n = min(n, len(b))
 		a, b = a[:n], b[:n]
 	}
 	return a, b
+}
+
+var restoreLine = regexp.MustCompile(`^progress \d+% \(read \d+ bytes, duration \d+ sec\)$`)
+
+// restoring is the log of a restore that came to nothing: how far it had come is not compared.
+func restoring(lines []any) []any {
+	var out []any
+	for _, line := range lines {
+		if restoreLine.MatchString(line.(string)) {
+			line = "<progress>"
+		}
+		if n := len(out); n == 0 || line != "<progress>" || out[n-1] != line {
+			out = append(out, line)
+		}
+	}
+	return out
 }
 
 // downloads are two downloaded logs, treated alike.
@@ -455,6 +474,17 @@ var normalizers = []struct {
 	{regexp.MustCompile(`in (<?\d+) seconds( \([^)]*\))?`), "in <n> seconds"},
 	{regexp.MustCompile(`archive file size: [\d.]+`), "archive file size: <n>"},
 	{regexp.MustCompile(`tmp\.\d+`), "tmp.<n>"},
+	{regexp.MustCompile(`vzdumptmp\d+`), "vzdumptmp<n>"},
+	{regexp.MustCompile(`^/bin/bash: line 1: \d+ `), "/bin/bash: line 1: <pid> "},
+	{regexp.MustCompile(`^     +\d+ ([A-Z])`), "     <pid> $1"},
+	{regexp.MustCompile(`^vma: restore failed - short vma extent \(\d+ < 3801600\)$`), "vma: restore failed - short vma extent"},
+	{regexp.MustCompile(`^vma: restore failed - detected missing cluster \d+ for`), "vma: restore failed - detected missing cluster <n> for"},
+	{regexp.MustCompile(`^CTIME: \w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}$`), "CTIME: <time>"},
+	{regexp.MustCompile(`^(progress \d+% \(read \d+ bytes, duration) \d+ sec\)$`), "$1 <n> sec)"},
+	{regexp.MustCompile(`, sparse bytes \d+ \([\d.]+%\)$`), ", sparse bytes <n>"},
+	{regexp.MustCompile(`^space reduction due to 4K zero blocks [\d.]+%$`), "space reduction <n>"},
+	{regexp.MustCompile(`^[\d.]+ (?:B|KiB|MiB) in \d+s$`), "<memory> in <n>s"},
+	{regexp.MustCompile(`(saving the VM state in) \d+s, saved [\d.]+ MiB$`), "$1 <n>s, saved <memory>"},
 	{regexp.MustCompile(` at /usr/share/perl5/\S+ line \d+\.`), ""},
 }
 

@@ -78,8 +78,23 @@ func recordedWorld(release, topic string, xs []exchange) World {
 		return w
 	}
 	w.Guests = labGuests(release, topic)
+	if onMachines[topic] {
+		w.Guests = machinesOf(release, topic)
+		if topic == "09-locks" {
+			w.Archives = archivesOf(xs)
+		}
+		if topic == "03-config-resize" {
+			w.Storages[1].Used = labRoot - map[string]int64{"8.4": 60_400_000_000, "9.2": 63_935_000_000}[release]
+		}
+	}
 	for i := range w.Guests {
 		takeIdentity(&w.Guests[i], xs, 0)
+	}
+	if topic == "07-restore" {
+		as := Guest{VMID: 121, Config: map[string]string{}}
+		takeIdentity(&as, xs, 101) // made of the archive of 111
+		g := numbered(111, w.Guests)
+		g.Config["args"], g.Config["meta"] = as.Config["args"], as.Config["meta"]
 	}
 	return w
 }
@@ -255,7 +270,7 @@ func inventory(w *World, xs []exchange) {
 		vmid := int(num(e, "vmid"))
 		g := Guest{
 			VMID: vmid, Node: "pve1", Name: text(e, "name"), Memory: int(num(e, "maxmem") / mib), Cores: int(num(e, "maxcpu")),
-			Running: text(e, "status") != "stopped", Config: map[string]string{"boot": "order=scsi0"},
+			Running: text(e, "status") != "stopped", Config: map[string]string{"boot": "order=scsi0", "net0": "virtio=BC:24:11:72:11:51,bridge=vmbr0", "meta": "creation-qemu=10.0.2,ctime=1795166796"},
 		}
 		if g.Name == fmt.Sprintf("VM %d", vmid) {
 			g.Name = ""
@@ -564,6 +579,8 @@ var deviations = map[string]string{
 	"9.2 02-inventory 61": noHistory,
 	"9.2 02-inventory 62": noHistory,
 
+	"8.4 03-config-resize 145": noTraffic,
+
 	"8.4 12-failures-and-rights 61": noSnapshots,
 	"9.2 12-failures-and-rights 59": noSnapshots,
 }
@@ -571,4 +588,5 @@ var deviations = map[string]string{
 const (
 	noHistory   = "the data of the graphs (rrddata) are not simulated: nothing asks for them"
 	noSnapshots = "the list of a machine's snapshots comes with snapshots"
+	noTraffic   = "the 8.4 lab's kernel could not limit a card's rate"
 )

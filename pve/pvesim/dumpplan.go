@@ -33,6 +33,7 @@ func (s *Sim) plan(t *task, g *guest, at int64) *turn {
 	tu.Archive = Archive{
 		Node: tu.Shelf.Node, Storage: o.Storage, VMID: g.VMID, Time: fromMS((at + t.Skew) / 1000 * 1000),
 		Format: formatOf(o.Compress), Protected: o.Protected, Config: g.archived(),
+		Disks: g.archivedDisks(), Blank: g.Blank, Deaf: g.Deaf,
 	}
 	tu.Archive.Volid = archiveVolid(tu.Archive, s.local(t.Node, at+t.Skew))
 	// Beside the data: headers and the map of every cluster, some 36 KB for an

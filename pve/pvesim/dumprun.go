@@ -155,7 +155,7 @@ func (s *Sim) beginTurn(t *task, vmid int, at int64) string {
 		g.lived(at)
 	case tu.Mode == "stop":
 		// Shut down and started again: another process, from then on.
-		g.PID, g.Up = g.PID+137, tu.ReadAt
+		g.PID, g.Up, g.Boot = g.PID+137, tu.ReadAt, tu.ReadAt
 	}
 	s.turnLines(t, 0)
 	return ""
@@ -316,8 +316,7 @@ func (s *Sim) unlock(g *guest, tu *turn, at int64) {
 	if !tu.WasRunning && g.Prelaunch {
 		s.setRunning(g, at, false)
 	}
-	g.Prelaunch = false
-	g.lived(at)
+	g.wake(at)
 }
 
 // orStranger stands in for a machine that went away during its backup.

@@ -95,8 +95,7 @@ func (s *Sim) Unlock(vmid int) error { return s.SetLock(vmid, "") }
 func (s *Sim) SetGuestRunning(vmid int, running bool) error {
 	return s.withGuest(vmid, func(g *guest, at int64) error {
 		if running && g.Prelaunch {
-			g.Prelaunch = false
-			g.lived(at)
+			g.wake(at)
 			return nil
 		}
 		s.setRunning(g, at, running)
@@ -107,8 +106,9 @@ func (s *Sim) SetGuestRunning(vmid int, running bool) error {
 // SetGuest changes a machine's configuration or disks.
 func (s *Sim) SetGuest(vmid int, edit func(*Guest)) error {
 	return s.withGuest(vmid, func(g *guest, at int64) error {
-		running := g.Running
+		running, was := g.Running, g.Guest.clone()
 		edit(&g.Guest)
+		s.edited(g, was)
 		now := g.Running
 		g.Running = running
 		if now != running {

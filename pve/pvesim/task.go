@@ -30,6 +30,7 @@ type task struct {
 	Doom []doom `json:",omitempty"`
 	Dump *dump  `json:",omitempty"`
 	Wipe *wipe  `json:",omitempty"`
+	Work *work  `json:",omitempty"`
 
 	Foreign *foreign `json:",omitempty"`
 }
@@ -90,6 +91,8 @@ func (s *Sim) taskDue(t *task) (int64, bool) {
 		return s.dumpDue(t)
 	case t.Wipe != nil:
 		return t.Wipe.At, true
+	case t.Work != nil:
+		return s.workDue(t)
 	case t.Foreign != nil && t.Foreign.End >= 0:
 		return t.Foreign.End, true
 	}
@@ -102,6 +105,8 @@ func (s *Sim) advance(t *task, at int64) {
 		s.dumpStep(t, at)
 	case t.Wipe != nil:
 		s.wipeStep(t, at)
+	case t.Work != nil:
+		s.workStep(t, at)
 	case t.Foreign != nil:
 		s.finish(t, at, t.Foreign.Exit)
 	}
@@ -173,6 +178,8 @@ func (s *Sim) stop(t *task, at int64) {
 	switch {
 	case t.Dump != nil:
 		s.stopDump(t, at)
+	case t.Work != nil:
+		s.stopWork(t, at)
 	default:
 		s.finish(t, at, "received interrupt")
 	}
@@ -182,6 +189,9 @@ func (s *Sim) stop(t *task, at int64) {
 func (s *Sim) kill(t *task, at int64) {
 	if t.Dump != nil {
 		s.killDump(t, at)
+	}
+	if t.Work != nil {
+		s.killWork(t, at)
 	}
 	s.close(t, at, unexpected)
 }

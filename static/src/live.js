@@ -211,7 +211,7 @@ function live(page) {
     spoken = now;
     const banners = [...page.querySelectorAll("[data-notice]")];
     for (const banner of banners) {
-      if (noticed && !noticed.has(banner.dataset.notice)) speak(banner.textContent);
+      if (noticed && !noticed.has(banner.dataset.notice)) speak([...banner.querySelectorAll("p")].map((p) => p.textContent).join(" "));
     }
     noticed = new Set(banners.map((banner) => banner.dataset.notice));
   }
