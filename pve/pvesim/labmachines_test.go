@@ -169,8 +169,29 @@ var machineEvents = map[string]func(*replay){
 			}
 		}
 	},
-	"07-restore: live-restore=1": switched(120, false),
-	"04-power: start missing VM": func(r *replay) { _ = r.sim.SetGuest(100, func(g *Guest) { g.Quits = 0 }) },
+	"11-clone-template-cloudinit-destroy: images incl. two stray disks": strayDisks,
+	"11-clone-template-cloudinit-destroy: backup job with 161": func(r *replay) {
+		r.times["job"]++
+		if r.release == "9.2" || r.times["job"] == 2 { // the first time, the 8.4 lab lacked a folder
+			_ = r.sim.SetBackupJobs(BackupJob{ID: "job161", VMIDs: "161,100", Storage: "local", Schedule: "daily", Disabled: true})
+		}
+	},
+	"11-clone-template-cloudinit-destroy: create VM with start=1": func(r *replay) { // the lab's pvestatd spoke later
+		r.sim.phase["pve1"] = (r.clock.now().UnixMilli() + 5000) % statEvery
+	},
+	"11-clone-template-cloudinit-destroy: remove the acl": func(r *replay) {
+		if r.release == "9.2" {
+			_ = r.sim.SetGuestRunning(100, false)
+		}
+	},
+	"11-clone-template-cloudinit-destroy: create pool": func(r *replay) {
+		if r.release == "9.2" { // other scripts had made machines
+			r.adopt("VM in the pool: resources", true)
+		}
+	},
+	"11-clone-template-cloudinit-destroy: delete the job": func(r *replay) { _ = r.sim.SetBackupJobs() },
+	"07-restore: live-restore=1":                          switched(120, false),
+	"04-power: start missing VM":                          func(r *replay) { _ = r.sim.SetGuest(100, func(g *Guest) { g.Quits = 0 }) },
 	"04-power: stop / task end status": func(r *replay) { // the second part was recorded later
 		_ = r.sim.SetGuest(100, func(g *Guest) { g.Cores = 1 })
 	},
@@ -239,6 +260,22 @@ func broken(r *replay) {
 			r.t.Fatal(err)
 		}
 	}
+}
+
+// strayDisks puts two images beside those of machine 161, which the lab's script made by hand: the second time only,
+// when the machine could be destroyed.
+func strayDisks(r *replay) {
+	if r.times["strays"]++; r.times["strays"] < 2 {
+		return
+	}
+	_ = r.sim.change(func(int64) error {
+		for storage, n := range map[string]int{"local": 9, "data": 8} {
+			d := Disk{Storage: storage, Volume: fmt.Sprintf("161/vm-161-disk-%d.qcow2", n), Size: 64 * mib, Used: 200704, Loose: true}
+			r.sim.st.Strays = append(r.sim.st.Strays, stray{VMID: 161, Node: "pve1", Disk: d})
+		}
+		r.sim.images = nil
+		return nil
+	})
 }
 
 // meanArchive pairs the name of an archive that a restore takes with that of the newest one here, when nothing told it
