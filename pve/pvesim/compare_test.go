@@ -75,7 +75,7 @@ func formed(pattern string) func(want, have any) bool {
 }
 
 var rules = []rule{
-	{keys: []string{"starttime", "ctime", "time", "localtime"}, fits: near(2), why: "the clock is set to the recorded time of the answer, which came a moment after"},
+	{keys: []string{"starttime", "snaptime", "ctime", "time", "localtime"}, fits: near(2), why: "the clock is set to the recorded time of the answer, which came a moment after"},
 	{keys: []string{"endtime"}, fits: near(10), why: "a backup takes about as long as in the lab"},
 	{keys: []string{"meta"}, fits: sameBut(`ctime=(\d+)$`, 2), why: "when a machine was made: a task of the lab began a moment later"},
 	{keys: []string{"next-run"}, fits: alikeZero, why: "what stood in for the calendar in the lab took the next full hour"},
@@ -396,7 +396,7 @@ func (c *comparison) named(raw string) {
 
 var (
 	progressLine = regexp.MustCompile(`^INFO: +\d{1,3}% \(\d+(?:\.\d+)? (?:[KMGT]i)?B of \d+(?:\.\d+)? (?:[KMGT]i)?B\) in (?:\d+h )?(?:\d+m )?(?:\d+s)?, read: \d+(?:\.\d+)? (?:[KMGT]i)?B/s, write: \d+(?:\.\d+)? (?:[KMGT]i)?B/s$`)
-	copyLine     = regexp.MustCompile(`^(?:(?:mirror|drive)-\w+: )?transferred [\d.]+ (?:[KMGT]i)?B of [\d.]+ (?:[KMGT]i)?B \([\d.]+%\)(?: in [\dhms ]+(?:, ready)?)?$`)
+	copyLine     = regexp.MustCompile(`^(?:(?:mirror|drive|commit-drive)-\w+: )?transferred [\d.]+ (?:[KMGT]i)?B of [\d.]+ (?:[KMGT]i)?B \([\d.]+%\)(?: in [\dhms ]+(?:, ready)?)?$`)
 	endLine      = regexp.MustCompile(`^TASK (?:OK$|ERROR: |WARNINGS: \d)`)
 )
 

@@ -110,8 +110,7 @@ func machinesOf(release, topic string) []Guest {
 		}
 	case "90-nine-only":
 		oddIdle(g(102))
-		out = append(out, labGuest(180, "nine180", 331776), labGuest(182, "chain182", 331776))
-		g(182).Disks[0].Storage = "local"
+		out = append(out, labGuest(180, "nine180", 331776, blank))
 	}
 	return out
 }
@@ -190,8 +189,30 @@ var machineEvents = map[string]func(*replay){
 		}
 	},
 	"11-clone-template-cloudinit-destroy: delete the job": func(r *replay) { _ = r.sim.SetBackupJobs() },
-	"07-restore: live-restore=1":                          switched(120, false),
-	"04-power: start missing VM":                          func(r *replay) { _ = r.sim.SetGuest(100, func(g *Guest) { g.Quits = 0 }) },
+	"90-nine-only: snapshot": func(r *replay) {
+		_ = r.sim.change(func(int64) error {
+			r.sim.st.World.Tokens = append(r.sim.st.World.Tokens, Token{ID: "portal@pve!np", Secret: Secret, PrivSep: true})
+			r.sim.st.World.ACL = append(r.sim.st.World.ACL, ACL{Path: "/", Role: "NoPower", Who: "portal@pve!np"})
+			r.sim.rightsChanged()
+			return nil
+		})
+	},
+	"90-nine-only: POST config while the lock FILE is held (8.4: 500 after 10 s)": func(r *replay) {
+		_ = r.sim.HoldLockFile(180, 26300*time.Millisecond)
+	},
+	"90-nine-only: stop 180 (2)": func(r *replay) {
+		_ = r.sim.SetGuest(180, func(g *Guest) { g.Quits = 600 * time.Millisecond })
+	},
+	"90-nine-only: chain: snapshot c1": func(r *replay) {
+		g := labGuest(182, "chain182", 331776)
+		g.Disks[0].Storage = "chain"
+		takeIdentity(&g, r.xs, 100)
+		if err := r.sim.AddGuest(g); err != nil {
+			r.t.Fatal(err)
+		}
+	},
+	"07-restore: live-restore=1": switched(120, false),
+	"04-power: start missing VM": func(r *replay) { _ = r.sim.SetGuest(100, func(g *Guest) { g.Quits = 0 }) },
 	"04-power: stop / task end status": func(r *replay) { // the second part was recorded later
 		_ = r.sim.SetGuest(100, func(g *Guest) { g.Cores = 1 })
 	},
