@@ -148,6 +148,8 @@ func (s *Sim) readLine(ch *change, key string) *answer {
 		ch.Set[key] = joinPairs(lead, parts)
 	case key == "vmgenid" && value == "1":
 		ch.Set[key] = uuid(s.random("vmgenid", fmt.Sprint(s.content())))
+	case key == "cipassword":
+		ch.Set[key] = crypted(s.random("salt", value), value) // it is kept so
 	case key == "tags":
 		tags := splitList(value)
 		slices.Sort(tags)

@@ -55,7 +55,9 @@ func (c *copying) takes() int64 {
 func postClone(s *Sim, c *call) answer {
 	p, vmid, newid := c.params, c.vmid(), int(c.params.integer("newid", 0))
 	if pool := p.get("pool"); pool != "" {
-		return forbidden("pool '%s' does not exist", pool)
+		if a := s.poolFor(c, pool); a != nil {
+			return *a
+		}
 	}
 	if a := s.demand(c.who, "/vms/"+itoa(newid), "VM.Allocate"); a != nil {
 		return *a
@@ -98,7 +100,7 @@ func postClone(s *Sim, c *call) answer {
 			return *a
 		}
 	}
-	w := &work{Kind: "clone", VMID: newid, Opt: c.options("name", "description", "snapname")}
+	w := &work{Kind: "clone", VMID: newid, Opt: c.options("name", "description", "snapname", "pool")}
 	if g.Running {
 		w.Opt["running"] = "1"
 	}
@@ -192,7 +194,38 @@ func beginClone(s *Sim, t *task, at int64) (int64, string) {
 	for i := range w.Copy.Parts {
 		s.allocatePart(t, g, &w.Copy.Parts[i], w.Opt["running"] == "1")
 	}
-	return 100 + w.Copy.takes(), ""
+	takes := 100 + w.Copy.takes()
+	if w.Opt["running"] == "1" {
+		s.mirrorSteps(w, at, takes)
+	}
+	return takes, ""
+}
+
+// mirrorSteps are what a copy of a running machine's disks says once a second.
+func (s *Sim) mirrorSteps(w *work, at, takes int64) {
+	for passed := int64(0); passed <= takes; passed += 1000 {
+		var lines []string
+		for _, p := range w.Copy.Parts {
+			n := p.Size
+			if takes > 0 && passed+1000 <= takes {
+				n = int64(float64(p.Size) * float64(passed) / float64(takes))
+			}
+			line := fmt.Sprintf("%s-%s: transferred %s of %s (%.2f%%) in %s", s.mirrorName(), p.Key, size(n, 1), size(p.Size, 1), float64(n)*100/float64(max(p.Size, 1)), duration(passed/1000))
+			if n == p.Size {
+				line += ", ready"
+			}
+			lines = append(lines, line)
+		}
+		w.Steps = append(w.Steps, step{At: at + passed, Lines: lines})
+	}
+}
+
+// mirrorName is how the jobs that copy disks of running machines are called.
+func (s *Sim) mirrorName() string {
+	if s.release.nine {
+		return "mirror"
+	}
+	return "drive"
 }
 
 func (s *Sim) cloneSource(t *task) (*guest, string) {
@@ -287,8 +320,6 @@ func endClone(s *Sim, t *task, at int64) string {
 			value = fresh.identity()
 		case key == "name":
 			value = "Copy-of-VM-" + value
-		case key == "meta":
-			value = fmt.Sprintf("creation-qemu=10.0.2,ctime=%d", at/1000)
 		}
 		g.set(key, value)
 	}
@@ -303,6 +334,7 @@ func endClone(s *Sim, t *task, at int64) string {
 	}
 	g.Blank, g.Deaf, g.AgentSilent = src.Blank, src.Deaf, src.AgentSilent
 	g.Lock = ""
+	s.joinPool(g.VMID, w.Opt["pool"])
 	g.lived(at)
 	s.images = nil
 	return "OK"
@@ -324,8 +356,8 @@ func (s *Sim) mirrorLines(t *task, src *guest) {
 	s.freezeLine(t, src)
 	t.log("suspend vm")
 	for _, p := range t.Work.Copy.Parts {
-		t.log("mirror-%s: Cancelling block job", p.Key)
-		t.log("mirror-%s: Done.", p.Key)
+		t.log("%s-%s: Cancelling block job", s.mirrorName(), p.Key)
+		t.log("%s-%s: Done.", s.mirrorName(), p.Key)
 	}
 	t.log("resume vm")
 }

@@ -96,7 +96,7 @@ func (s *Sim) userData(g *guest) string {
 		say("disable_root: False")
 	}
 	if password := c["cipassword"]; password != "" {
-		say("password: %s", crypted(s.random("salt", password), password))
+		say("password: %s", password)
 	}
 	if keys, err := url.PathUnescape(c["sshkeys"]); err == nil && strings.TrimSpace(keys) != "" {
 		say("ssh_authorized_keys:")

@@ -7,6 +7,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -74,8 +75,10 @@ func formed(pattern string) func(want, have any) bool {
 }
 
 var rules = []rule{
-	{keys: []string{"starttime", "ctime", "time", "localtime"}, fits: near(2), why: "the clock is set to the recorded time of the answer, which came a moment after"},
+	{keys: []string{"starttime", "snaptime", "ctime", "time", "localtime"}, fits: near(2), why: "the clock is set to the recorded time of the answer, which came a moment after"},
 	{keys: []string{"endtime"}, fits: near(10), why: "a backup takes about as long as in the lab"},
+	{keys: []string{"meta"}, fits: sameBut(`ctime=(\d+)$`, 2), why: "when a machine was made: a task of the lab began a moment later"},
+	{keys: []string{"next-run"}, fits: alikeZero, why: "what stood in for the calendar in the lab took the next full hour"},
 	{keys: []string{"pid", "pstart"}, fits: alikeZero, why: "process numbers; that they are the UPID's is looked at apart"},
 	{keys: []string{"freemem", "free_mem", "total_mem", "last_update", "used", "free", "avail", "available"}, fits: alikeZero, why: "what a machine uses"},
 	{keys: []string{"mem"}, fits: memory, why: "what a machine uses; the 9.2 lab had no cgroups and told 0 of running machines"},
@@ -101,6 +104,22 @@ func about(times float64) func(want, have any) bool {
 		a, isA := want.(float64)
 		b, isB := have.(float64)
 		return isA && isB && a > 0 && b > 0 && a <= times*b && b <= times*a
+	}
+}
+
+// sameBut is true for two texts that differ in a number alone, by no more than so much.
+func sameBut(pattern string, by float64) func(want, have any) bool {
+	re := regexp.MustCompile(pattern)
+	return func(want, have any) bool {
+		a, _ := want.(string)
+		b, _ := have.(string)
+		m, n := re.FindStringSubmatch(a), re.FindStringSubmatch(b)
+		if m == nil || n == nil || re.ReplaceAllString(a, "") != re.ReplaceAllString(b, "") {
+			return false
+		}
+		x, _ := strconv.ParseFloat(m[1], 64)
+		y, _ := strconv.ParseFloat(n[1], 64)
+		return math.Abs(x-y) <= by
 	}
 }
 
@@ -307,6 +326,9 @@ func byIdentity(list []any) map[string]any {
 // nameOf is what names an element of a list.
 func nameOf(e any) string {
 	m, _ := e.(map[string]any)
+	if m["ugid"] != nil && m["path"] != nil {
+		return fmt.Sprint(m["path"], " ", m["ugid"], " ", m["roleid"])
+	}
 	for _, k := range []string{"volid", "upid", "id", "ugid", "storage", "vmid", "key", "node", "subdir", "name"} {
 		if v, has := m[k]; has {
 			return fmt.Sprint(v)
@@ -374,11 +396,12 @@ func (c *comparison) named(raw string) {
 
 var (
 	progressLine = regexp.MustCompile(`^INFO: +\d{1,3}% \(\d+(?:\.\d+)? (?:[KMGT]i)?B of \d+(?:\.\d+)? (?:[KMGT]i)?B\) in (?:\d+h )?(?:\d+m )?(?:\d+s)?, read: \d+(?:\.\d+)? (?:[KMGT]i)?B/s, write: \d+(?:\.\d+)? (?:[KMGT]i)?B/s$`)
+	copyLine     = regexp.MustCompile(`^(?:(?:mirror|drive|commit-drive)-\w+: )?transferred [\d.]+ (?:[KMGT]i)?B of [\d.]+ (?:[KMGT]i)?B \([\d.]+%\)(?: in [\dhms ]+(?:, ready)?)?$`)
 	endLine      = regexp.MustCompile(`^TASK (?:OK$|ERROR: |WARNINGS: \d)`)
 )
 
-// logsOf are two logs without what depends on how fast a machine is. How often a backup speaks of its progress is not
-// compared, that it does so in the right words and place is; the lines of a lock file that another process held for a
+// logsOf are two logs without what depends on how fast a machine is. How often a backup or a copy speaks of its progress is
+// not compared, that it does so in the right words and place is; the lines of a lock file that another process held for a
 // moment, and QEMU's own about a fleecing image, are left out. The log of a task that was running is compared as far
 // as both go. That the lines are numbered in turn, and their total, is looked at on each side alone.
 func logsOf(want, have any) (any, any) {
@@ -452,7 +475,7 @@ func logOf(body any) (lines []any, numbered bool) {
 		}
 		numbered = numbered && isNumber && isText && len(line) == 2 && n == first+float64(i) && n <= total
 		switch {
-		case progressLine.MatchString(text):
+		case progressLine.MatchString(text), copyLine.MatchString(text):
 			if k := len(lines); k == 0 || lines[k-1] != "<progress>" {
 				lines = append(lines, "<progress>")
 			}
@@ -474,6 +497,7 @@ var normalizers = []struct {
 	{regexp.MustCompile(`in (<?\d+) seconds( \([^)]*\))?`), "in <n> seconds"},
 	{regexp.MustCompile(`archive file size: [\d.]+`), "archive file size: <n>"},
 	{regexp.MustCompile(`tmp\.\d+`), "tmp.<n>"},
+	{regexp.MustCompile(`\$5\$[./0-9A-Za-z]{8}\$[./0-9A-Za-z]{43}`), "<password hash>"},
 	{regexp.MustCompile(`vzdumptmp\d+`), "vzdumptmp<n>"},
 	{regexp.MustCompile(`^/bin/bash: line 1: \d+ `), "/bin/bash: line 1: <pid> "},
 	{regexp.MustCompile(`^     +\d+ ([A-Z])`), "     <pid> $1"},

@@ -11,7 +11,8 @@ import (
 // conformTopics are the recordings that are replayed, each through a simulator of its own.
 var conformTopics = []string{
 	"00-setup", "01-auth", "02-inventory", "03-config-resize", "04-power", "05-snapshots", "06-backup", "07-restore", "08-tasks",
-	"09-locks", "10-concurrency", "12-failures-and-rights",
+	"09-locks", "10-concurrency", "11-clone-template-cloudinit-destroy", "12-failures-and-rights",
+	"90-nine-only",
 }
 
 var (

@@ -31,7 +31,7 @@ func (s *Sim) addArchive(a Archive, sorted bool) error {
 	}
 	if a.Config == "" {
 		if g := s.guests[a.VMID]; g != nil {
-			a.Config, a.Disks, a.Blank, a.Deaf = g.archived(), g.archivedDisks(), g.Blank, g.Deaf
+			a.Config, a.Disks, a.Blank, a.Deaf = g.archived(), s.archivedDisks(g), g.Blank, g.Deaf
 		}
 	}
 	s.fillArchive(&a)

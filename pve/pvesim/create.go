@@ -16,7 +16,9 @@ var createParams = []string{
 func postGuest(s *Sim, c *call) answer {
 	p := c.params
 	if pool := p.get("pool"); pool != "" {
-		return forbidden("pool '%s' does not exist", pool)
+		if a := s.poolFor(c, pool); a != nil {
+			return *a
+		}
 	}
 	vmid := c.vmid()
 	g := s.guests[vmid]
@@ -118,7 +120,7 @@ func (s *Sim) postRestore(c *call, g *guest, ch *change) answer {
 			return no(msg)
 		}
 	}
-	return s.startWork(c, "qmrestore", &work{Kind: "restore", VMID: vmid, Restore: &restore{
+	return s.startWork(c, "qmrestore", &work{Kind: "restore", VMID: vmid, Opt: c.options("pool"), Restore: &restore{
 		Archive: p.get("archive"), Storage: p.get("storage"), Limit: p.integer("bwlimit", 0), Unique: p.boolean("unique", false),
 		Start: p.boolean("start", false), Live: p.boolean("live-restore", false), New: g == nil, Set: ch.Set,
 	}})
@@ -137,7 +139,7 @@ func (s *Sim) postCreate(c *call, g *guest, ch *change) answer {
 		a.wait, a.again = s.heldUp(vmid, restoreWait).wait, true
 		return a
 	}
-	return s.startWork(c, "qmcreate", &work{Kind: "create", VMID: vmid, Change: ch, Opt: c.options("start")})
+	return s.startWork(c, "qmcreate", &work{Kind: "create", VMID: vmid, Change: ch, Opt: c.options("start", "pool")})
 }
 
 // bareGuest is a machine without a single line.
@@ -214,6 +216,7 @@ func endCreate(s *Sim, t *task, at int64) string {
 	g.Config["meta"] = fmt.Sprintf("creation-qemu=10.0.2,ctime=%d", at/1000)
 	g.Lock = ""
 	g.lived(at)
+	s.joinPool(g.VMID, w.Opt["pool"])
 	if w.Opt["start"] == "1" {
 		t.log("Execute autostart")
 		s.st.Again = append(s.st.Again, again{Node: t.Node, User: t.User, VMID: w.VMID, At: at + 60})
@@ -307,6 +310,7 @@ func endDestroy(s *Sim, t *task, _ int64) string {
 	s.dissolve(g, t.Work.Opt["destroy-unreferenced-disks"] == "1")
 	path := "/vms/" + itoa(g.VMID)
 	s.st.World.ACL = slices.DeleteFunc(s.st.World.ACL, func(a ACL) bool { return a.Path == path })
+	s.leavePools(g.VMID)
 	s.rightsChanged()
 	if t.Work.Opt["purge"] == "1" {
 		t.log("purging VM %d from related configurations..", g.VMID)

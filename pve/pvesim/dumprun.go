@@ -14,6 +14,7 @@ type turn struct {
 	Mode       string // in effect: a stopped machine's is always stop
 	WasRunning bool
 	Diskless   bool
+	Empty      bool // there are disks, of no size
 	Shelf      shelfKey
 	Archive    Archive // as it will be
 
@@ -216,6 +217,11 @@ func (s *Sim) turnStep(t *task, at int64) {
 		return
 	}
 	s.turnLines(t, at)
+	if tu.Empty && at >= tu.ReadAt {
+		s.abortTurn(t, at, "vma_writer_register_stream: got strange size 0", false)
+		s.nextGuest(t, at)
+		return
+	}
 	if tu.Done == len(tu.Steps) {
 		s.endTurn(t, at)
 	}

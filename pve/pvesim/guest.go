@@ -263,6 +263,9 @@ func (g *guest) archived() string {
 		}
 	}
 	section(&b, c)
+	if len(g.Snaps) > 0 {
+		b.WriteString("\n") // all up to the first snapshot's section is copied
+	}
 	for _, d := range g.sorted() {
 		if !d.NoBackup {
 			fmt.Fprintf(&b, "#qmdump#map:%s:drive-%s:%s:%s:\n", d.Key, d.Key, d.Storage, d.format())

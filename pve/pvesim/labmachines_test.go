@@ -110,8 +110,7 @@ func machinesOf(release, topic string) []Guest {
 		}
 	case "90-nine-only":
 		oddIdle(g(102))
-		out = append(out, labGuest(180, "nine180", 331776), labGuest(182, "chain182", 331776))
-		g(182).Disks[0].Storage = "local"
+		out = append(out, labGuest(180, "nine180", 331776, blank))
 	}
 	return out
 }
@@ -167,6 +166,49 @@ var machineEvents = map[string]func(*replay){
 			if _, err := r.sim.StartForeignBackup("pve1", 102, "bk2", nil); err != nil {
 				r.t.Fatal(err)
 			}
+		}
+	},
+	"11-clone-template-cloudinit-destroy: images incl. two stray disks": strayDisks,
+	"11-clone-template-cloudinit-destroy: backup job with 161": func(r *replay) {
+		r.times["job"]++
+		if r.release == "9.2" || r.times["job"] == 2 { // the first time, the 8.4 lab lacked a folder
+			_ = r.sim.SetBackupJobs(BackupJob{ID: "job161", VMIDs: "161,100", Storage: "local", Schedule: "daily", Disabled: true})
+		}
+	},
+	"11-clone-template-cloudinit-destroy: create VM with start=1": func(r *replay) { // the lab's pvestatd spoke later
+		r.sim.phase["pve1"] = (r.clock.now().UnixMilli() + 5000) % statEvery
+	},
+	"11-clone-template-cloudinit-destroy: remove the acl": func(r *replay) {
+		if r.release == "9.2" {
+			_ = r.sim.SetGuestRunning(100, false)
+		}
+	},
+	"11-clone-template-cloudinit-destroy: create pool": func(r *replay) {
+		if r.release == "9.2" { // other scripts had made machines
+			r.adopt("VM in the pool: resources", true)
+		}
+	},
+	"11-clone-template-cloudinit-destroy: delete the job": func(r *replay) { _ = r.sim.SetBackupJobs() },
+	"90-nine-only: snapshot": func(r *replay) {
+		_ = r.sim.change(func(int64) error {
+			r.sim.st.World.Tokens = append(r.sim.st.World.Tokens, Token{ID: "portal@pve!np", Secret: Secret, PrivSep: true})
+			r.sim.st.World.ACL = append(r.sim.st.World.ACL, ACL{Path: "/", Role: "NoPower", Who: "portal@pve!np"})
+			r.sim.rightsChanged()
+			return nil
+		})
+	},
+	"90-nine-only: POST config while the lock FILE is held (8.4: 500 after 10 s)": func(r *replay) {
+		_ = r.sim.HoldLockFile(180, 26300*time.Millisecond)
+	},
+	"90-nine-only: stop 180 (2)": func(r *replay) {
+		_ = r.sim.SetGuest(180, func(g *Guest) { g.Quits = 600 * time.Millisecond })
+	},
+	"90-nine-only: chain: snapshot c1": func(r *replay) {
+		g := labGuest(182, "chain182", 331776)
+		g.Disks[0].Storage = "chain"
+		takeIdentity(&g, r.xs, 100)
+		if err := r.sim.AddGuest(g); err != nil {
+			r.t.Fatal(err)
 		}
 	},
 	"07-restore: live-restore=1": switched(120, false),
@@ -239,6 +281,22 @@ func broken(r *replay) {
 			r.t.Fatal(err)
 		}
 	}
+}
+
+// strayDisks puts two images beside those of machine 161, which the lab's script made by hand: the second time only,
+// when the machine could be destroyed.
+func strayDisks(r *replay) {
+	if r.times["strays"]++; r.times["strays"] < 2 {
+		return
+	}
+	_ = r.sim.change(func(int64) error {
+		for storage, n := range map[string]int{"local": 9, "data": 8} {
+			d := Disk{Storage: storage, Volume: fmt.Sprintf("161/vm-161-disk-%d.qcow2", n), Size: 64 * mib, Used: 200704, Loose: true}
+			r.sim.st.Strays = append(r.sim.st.Strays, stray{VMID: 161, Node: "pve1", Disk: d})
+		}
+		r.sim.images = nil
+		return nil
+	})
 }
 
 // meanArchive pairs the name of an archive that a restore takes with that of the newest one here, when nothing told it

@@ -69,7 +69,7 @@ func postMoveDisk(s *Sim, c *call) answer {
 	})
 }
 
-func beginMove(s *Sim, t *task, _ int64) (int64, string) {
+func beginMove(s *Sim, t *task, at int64) (int64, string) {
 	g, missing := s.machine(t)
 	if missing != "" {
 		return 0, missing
@@ -86,7 +86,11 @@ func beginMove(s *Sim, t *task, _ int64) (int64, string) {
 		t.log("copying volume '%s' from current storage '%s' to target storage '%s'", p.From, from, p.Storage)
 	}
 	s.allocatePart(t, g, p, g.Running)
-	return 100 + t.Work.Copy.takes(), ""
+	takes := 100 + t.Work.Copy.takes()
+	if g.Running {
+		s.mirrorSteps(t.Work, at, takes)
+	}
+	return takes, ""
 }
 
 // endMove puts the copy in the disk's place; the source is unused, or gone.

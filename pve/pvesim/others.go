@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // change lets somebody else than the API's caller change the world: whatever
@@ -89,6 +90,15 @@ func (s *Sim) SetLock(vmid int, lock string) error {
 
 // Unlock is "qm unlock".
 func (s *Sim) Unlock(vmid int) error { return s.SetLock(vmid, "") }
+
+// HoldLockFile has somebody hold a machine's lock file, as a command on its
+// node does while it works: who needs the file waits 10 s and gives up.
+func (s *Sim) HoldLockFile(vmid int, d time.Duration) error {
+	return s.withGuest(vmid, func(_ *guest, at int64) error {
+		s.st.Cleanups = append(s.st.Cleanups, &cleanup{VMID: vmid, Arrive: at, Until: at + d.Milliseconds()})
+		return nil
+	})
+}
 
 // SetGuestRunning starts or stops a machine. One that runs for its backup
 // alone goes on running when it is started.

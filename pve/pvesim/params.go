@@ -268,6 +268,14 @@ var formats = map[string]func(string) string{
 		}
 		return ""
 	},
+	"pve-storage-id-list": func(v string) string {
+		return each(v, func(v string) string {
+			if !storageID.MatchString(v) {
+				return fmt.Sprintf("storage ID '%s' contains illegal characters", v)
+			}
+			return ""
+		})
+	},
 	"pve-storage-content": contentFormat,
 	"pve-storage-content-list": func(v string) string {
 		return each(v, contentFormat)

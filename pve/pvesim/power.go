@@ -424,7 +424,8 @@ type again struct {
 
 func (s *Sim) startAgain(a again) {
 	if n := s.node(a.Node); n != nil && !n.Offline {
-		s.follow(a.Node, a.User, "qmstart", &work{Kind: "start", VMID: a.VMID, Opt: map[string]string{}}, a.At)
+		t := s.follow(a.Node, a.User, "qmstart", &work{Kind: "start", VMID: a.VMID, Opt: map[string]string{}}, a.At)
+		t.Follows = a.User != root // qm's own process waits for what it began
 	}
 }
 
@@ -541,10 +542,10 @@ func (g *guest) noteRunning(rel release) {
 
 const runningCPU = "kvm64,+kvm_pv_eoi,+kvm_pv_unhalt,+lahf_lm,+sep"
 
-// machineType is the newest one; a machine that doesn't say which QEMU it was
-// made for gets its oldest variant (07, a stump that was started).
+// machineType is the newest one, whose last variant is for cards alone
+// (07, a stump that was started; 11, a machine without a card).
 func (r release) machineType(g *guest) string {
-	if r.nine && g.get("meta") != "" {
+	if r.nine && g.netsMTU() != "" {
 		return "pc-i440fx-10.0+pve1"
 	}
 	return "pc-i440fx-10.0+pve0"

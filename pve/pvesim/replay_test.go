@@ -171,6 +171,7 @@ var tokens = map[string]string{
 	"ro":            tokenScheme + "portal@pve!ro=" + Secret,
 	"power":         tokenScheme + "portal@pve!power=" + Secret,
 	"old":           tokenScheme + "portal@pve!old=" + Secret,
+	"np":            tokenScheme + "portal@pve!np=" + Secret,
 	"rootfull":      tokenScheme + "root@pam!full=" + Secret,
 	"tok_badsecret": tokenScheme + "portal@pve!api=11111111-0000-4000-8000-000000000001",
 	"tok_unknown":   tokenScheme + "portal@pve!nope=" + Secret,

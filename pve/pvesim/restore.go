@@ -39,12 +39,12 @@ type stream struct {
 }
 
 // archivedDisks are a machine's disks as its archive has them.
-func (g *guest) archivedDisks() []ArchivedDisk {
+func (s *Sim) archivedDisks(g *guest) []ArchivedDisk {
 	var out []ArchivedDisk
 	for _, d := range g.sorted() {
 		if !d.NoBackup {
 			out = append(out, ArchivedDisk{
-				Key: d.Key, Format: d.format(), Size: d.Size, Used: min(d.Used, d.Size), Ratio: d.Ratio, Content: d.Content,
+				Key: d.Key, Format: d.format(), Size: d.Size, Used: s.data(&d), Ratio: d.Ratio, Content: d.Content,
 			})
 		}
 	}

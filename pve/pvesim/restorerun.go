@@ -176,7 +176,8 @@ func (s *Sim) settleRestore(t *task, g *guest, at int64) {
 	lines := s.restoredLines(g, r, r.Config)
 	for i, st := range r.Streams {
 		if d := g.volume(st.Volid); d != nil {
-			d.Size, d.Used, d.Ratio, d.Content, d.Origin = st.Size, r.Streams[i].Used, st.Ratio, st.Content, st.Content
+			d.Size, d.Ratio, d.Content, d.Origin = st.Size, st.Ratio, st.Content, st.Content
+			d.Used = max(r.Streams[i].Used, s.fresh(d))
 		}
 	}
 	s.reset(g, lines)
@@ -188,6 +189,7 @@ func (s *Sim) settleRestore(t *task, g *guest, at int64) {
 	g.Lock = ""
 	s.images = nil
 	g.lived(at)
+	s.joinPool(g.VMID, w.Opt["pool"])
 	if r.Start {
 		t.log("Execute autostart")
 		s.st.Again = append(s.st.Again, again{Node: t.Node, User: t.User, VMID: w.VMID, At: at + 60})

@@ -99,6 +99,9 @@ func (s *Sim) allowed(c *call, inPath map[string]string) *answer {
 	for name, v := range inPath {
 		path = strings.ReplaceAll(path, "{"+name+"}", v)
 	}
+	for name := range c.params {
+		path = strings.ReplaceAll(path, "{"+name+"}", c.params.get(name))
+	}
 	return s.demand(c.who, path, n.privileges(s.release)...)
 }
 

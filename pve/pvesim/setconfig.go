@@ -278,6 +278,14 @@ func (s *Sim) volumeFor(g *guest, key, value string, say func(string)) (string, 
 }
 
 // fresh is what an empty image takes: the map of a qcow2's clusters.
+// data is how much of a disk holds something: more than a new image's map.
+func (s *Sim) data(d *Disk) int64 {
+	if d.Used <= s.fresh(d) {
+		return 0
+	}
+	return min(d.Used, d.Size)
+}
+
 func (s *Sim) fresh(d *Disk) int64 {
 	if d.format() != "qcow2" {
 		return 0

@@ -1,6 +1,9 @@
 package pvesim
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // endpoint is one method on one path, as the API's schema describes it.
 type endpoint struct {
@@ -57,10 +60,6 @@ func init() {
 			number("vmid").as("pve-vmid").atLeast(100).atMost(999999999),
 		}},
 		{method: "GET", path: "/cluster/status", run: getClusterStatus, protected: true, need: need{path: "/", any: []string{"Sys.Audit"}}},
-
-		{method: "GET", path: "/pools", run: getPools, params: []param{
-			text("poolid").as("pve-poolid"), text("type").of("qemu", "lxc", "storage").with("poolid"),
-		}},
 
 		{method: "GET", path: "/nodes", run: getNodes},
 		{method: "GET", path: "/nodes/{node}/status", run: getNodeStatus, need: seeNode, params: []param{inNode}},
@@ -128,7 +127,7 @@ func init() {
 			inNode, inUPID, boolean("download"), number("limit").atLeast(0), number("start").atLeast(0),
 		}},
 	}
-	endpoints = append(endpoints, machineEndpoints()...)
+	endpoints = append(endpoints, slices.Concat(machineEndpoints(), poolEndpoints())...)
 	endpoints = append(endpoints, accessEndpoints...)
 	for i := range endpoints {
 		endpoints[i].parts = strings.Split(strings.Trim(endpoints[i].path, "/"), "/")

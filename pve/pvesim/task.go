@@ -32,6 +32,11 @@ type task struct {
 	Wipe *wipe  `json:",omitempty"`
 	Work *work  `json:",omitempty"`
 
+	// Follows: another task's worker began it, so that nobody waits for its
+	// end: the lists learn of that with the next task of the node, or when
+	// pvestatd looks (08: a start after a rollback went on RUNNING there).
+	Follows bool `json:",omitempty"`
+
 	Foreign *foreign `json:",omitempty"`
 }
 

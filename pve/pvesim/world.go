@@ -19,6 +19,7 @@ type World struct {
 	Tokens     []Token
 	ACL        []ACL
 	BackupJobs []BackupJob
+	Pools      []Pool
 	Mounts     []Mount // file systems of every node, for storages that are defined later
 }
 
@@ -216,6 +217,7 @@ func (w World) clone() World {
 	w.Tokens = slices.Clone(w.Tokens)
 	w.ACL = slices.Clone(w.ACL)
 	w.BackupJobs = slices.Clone(w.BackupJobs)
+	w.Pools = slices.Clone(w.Pools)
 	w.Mounts = slices.Clone(w.Mounts)
 	roles := make(map[string][]string, len(w.Roles))
 	for name, privs := range w.Roles {
