@@ -35,10 +35,19 @@ func (s Secret) forms() []string {
 		return nil
 	}
 	inJSON, _ := json.Marshal(string(s)) // a string always marshals
+	var unescaped strings.Builder
+	inText := json.NewEncoder(&unescaped)
+	inText.SetEscapeHTML(false)
+	_ = inText.Encode(string(s)) // as above
 	var out []string
-	for _, f := range []string{string(s), url.QueryEscape(string(s)), url.PathEscape(string(s)), strings.Trim(string(inJSON), `"`), oneLine(string(s))} {
-		if f != "" && !slices.Contains(out, f) {
-			out = append(out, f)
+	for _, f := range []string{
+		string(s), url.QueryEscape(string(s)), url.PathEscape(string(s)),
+		inside(string(inJSON)), inside(strings.TrimSuffix(unescaped.String(), "\n")),
+	} {
+		for _, f := range []string{f, oneLine(f)} {
+			if f != "" && !slices.Contains(out, f) {
+				out = append(out, f)
+			}
 		}
 	}
 	slices.SortFunc(out, func(a, b string) int { return len(b) - len(a) })
@@ -69,3 +78,6 @@ func (x *exchange) discreet(e *Error) *Error {
 	}
 	return e
 }
+
+// inside takes the quotes off.
+func inside(quoted string) string { return quoted[1 : len(quoted)-1] }
