@@ -219,7 +219,8 @@ func init() {
 	}
 }
 
-// mayChange checks the rights to every line that a request changes.
+// mayChange checks the rights to every line that a request changes, and to the
+// bridges that cards are put on (facts, "Least privilege").
 func (s *Sim) mayChange(who identity, vmid int, ch *change) *answer {
 	if who.isRoot() {
 		return nil
@@ -253,6 +254,9 @@ func (s *Sim) mayChange(who identity, vmid int, ch *change) *answer {
 	}
 	for _, key := range sortedKeys(ch.Set) {
 		if a := check(key, ch.Set[key]); a != nil {
+			return a
+		}
+		if a := s.mayUseBridge(who, key, ch.Set[key]); a != nil {
 			return a
 		}
 	}

@@ -2,7 +2,6 @@ package pvesim
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -109,16 +108,4 @@ func withFirewall(tell func(Firewall, *call) answer) func(*Sim, *call) answer {
 		}
 		return tell(Firewall{}, c)
 	}
-}
-
-// SetFirewall gives a machine's firewall other settings.
-func (s *Sim) SetFirewall(vmid int, f Firewall) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g := s.guests[vmid]
-	if g == nil {
-		return fmt.Errorf("pvesim: no machine %d", vmid)
-	}
-	g.Firewall = f.clone()
-	return nil
 }
