@@ -13,7 +13,12 @@
 // It removes its archives by their volids, only those that its own tasks' logs have named, and stops what it started,
 // also when it is given up half-way. It changes nothing else.
 //
-// The suite is a list of chapters (run.go), each a function over the same run. What the portal learns next (snapshots,
-// restore, power, configuration) becomes a chapter of its own after the last one: it asks the run for the machine and
-// its first state, notes what it made with own or undo, and says what differed.
+// Unless Target.Destroy allows it: then the machine is backed up once more, changed in every way that the portal knows
+// (configuration, disks, power, snapshots), restored from that backup, also when something went wrong half-way, and
+// cloned; the clone is destroyed. Such a machine has no snapshots, no pending changes and no unused volumes at first,
+// for a restore would not bring them back.
+//
+// The suite is a list of chapters (run.go), each a function over the same run; those that change the machine are one
+// list of their own (change.go). What the portal learns next becomes a chapter after the last one: it asks the run for
+// the machine and its first state, notes the tasks that it starts with own, and says what differed.
 package pvetest

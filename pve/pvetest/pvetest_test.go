@@ -141,6 +141,99 @@ func TestSimulator(t *testing.T) {
 	}
 }
 
+// TestChanges: the simulator is as the portal expects where the machine may be changed too, and that the machine is as
+// it was afterwards, but for what a restore makes anew.
+func TestChanges(t *testing.T) {
+	t.Parallel()
+	for _, release := range []string{"8.4", "9.2"} {
+		for name, vmid := range map[string]int{"running": 100, "stopped": 101} {
+			t.Run(release+" "+name, func(t *testing.T) {
+				t.Parallel()
+				world := pvesim.ContractWorld(1, 2)
+				world.Guests[0].Agent = "1"
+				b := newBench(t, release, world, nil, false)
+				b.target.TokenID, b.target.VMID, b.target.Destroy = pvesim.SimToken, vmid, true
+				if got := b.changed(t); len(got) != 0 {
+					t.Errorf("differs:\n%s", strings.Join(got, "\n"))
+				}
+			})
+		}
+	}
+}
+
+// TestChangesAreUndone: also where something goes wrong half-way.
+func TestChangesAreUndone(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fault pvesim.Fault
+		want  string
+	}{
+		"a snapshot that fails":  {pvesim.Fault{Kind: pvesim.TaskFails, Method: "POST", Path: "/snapshot$", Nth: 1, Count: 1}, "snapshots: a snapshot: its task ended"},
+		"a stop that is refused": {pvesim.Fault{Kind: pvesim.Refuse, Status: 500, Reason: "no", Path: "/status/stop$", Nth: 1, Count: 1}, "power: stopping: proxmox"},
+		"a growth that fails":    {pvesim.Fault{Kind: pvesim.TaskFails, Path: "/resize$", Nth: 1, Count: 1}, "disks: growing: its task ended"},
+		"a restore that fails":   {pvesim.Fault{Kind: pvesim.TaskFails, Method: "POST", Path: "/qemu$", Nth: 4, Count: 1}, "restore: the restore: its task ended"},
+		"a clone that is lost":   {pvesim.Fault{Kind: pvesim.LostAnswer, Method: "POST", Path: "/clone$", Nth: 2, Count: 1}, "clone: a clone: proxmox"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, "9.2", pvesim.ContractWorld(1, 2), nil, false)
+			b.target.TokenID, b.target.Destroy = pvesim.SimToken, true
+			b.sim.Inject(c.fault)
+			got := b.changed(t)
+			if !slices.ContainsFunc(got, func(line string) bool { return strings.HasPrefix(line, c.want) }) {
+				t.Errorf("no line begins %q:\n%s", c.want, strings.Join(got, "\n"))
+			}
+		})
+	}
+}
+
+// TestChangesNeedRights: a token that may only back up changes nothing, and hears why.
+func TestChangesNeedRights(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "9.2", pvesim.ContractWorld(1, 2), nil, false)
+	b.target.Destroy = true
+	if got := b.run(t); !slices.Contains(got, "changes: to take snapshot the token lacks VM.Snapshot on /vms/100") {
+		t.Errorf("%s", strings.Join(got, "\n"))
+	}
+}
+
+// changed is run for a target that may be changed: what a restore makes anew is left out of the comparison.
+func (b *bench) changed(t *testing.T) []string {
+	t.Helper()
+	same := func(guests []pvesim.Guest) []pvesim.Guest {
+		for i := range guests {
+			delete(guests[i].Config, "vmgenid")
+			guests[i].Memory, guests[i].Cores = max(guests[i].Memory, 128), max(guests[i].Cores, 1) // the defaults, written out
+			for j := range guests[i].Disks {
+				d := &guests[i].Disks[j]
+				d.Content, d.Origin, d.Used, d.SizeText, d.Volume = 0, 0, 0, "", ""
+			}
+		}
+		return guests
+	}
+	before, archives := same(b.sim.Guests()), b.sim.Archives()
+	differences, err := b.target.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(before, same(b.sim.Guests())); d != "" {
+		t.Errorf("machines before and after: %s", d)
+	}
+	if d := cmp.Diff(archives, b.sim.Archives()); d != "" {
+		t.Errorf("archives before and after: %s", d)
+	}
+	for _, task := range b.sim.Tasks() {
+		if task.Running() {
+			t.Errorf("%s still runs", task.UPID)
+		}
+	}
+	var out []string
+	for _, d := range differences {
+		out = append(out, d.String())
+	}
+	return out
+}
+
 // edited hands the API's answers on, changed where a test wants them changed.
 func edited(method, path string, change func(string) string) func(http.Handler) http.Handler {
 	return func(inner http.Handler) http.Handler {

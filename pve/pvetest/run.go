@@ -35,6 +35,7 @@ var chapters = []struct {
 	{"protection", protection},
 	{"deletion", deletion},
 	{"cancelled backup", cancelled},
+	{"changes", changes},
 }
 
 // Run tries everything and gives what differed from what the portal expects. The error says what kept it from trying.
@@ -84,6 +85,7 @@ type run struct {
 	made    pve.Archive // the one that later chapters look at
 	tasks   []pve.UPID  // every task that was started
 	owns    []string    // volids that the logs of those tasks named
+	change  change      // of the chapters that change the machine
 }
 
 func (r *run) say(format string, args ...any) {
@@ -216,6 +218,7 @@ func (r *run) leave() {
 	if len(r.tasks) == 0 {
 		return
 	}
+	r.undo()
 	left, err := r.pve.Archives(ctx, r.Node, r.Storage, r.VMID)
 	if !r.fine("the list of archives", err) {
 		return

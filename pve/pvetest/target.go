@@ -20,7 +20,8 @@ type Target struct {
 
 	Node    string // where the machine is
 	Storage string // takes backups, and prunes none by itself
-	VMID    int    // a machine that may be destroyed; today it is only backed up
+	VMID    int    // a machine that may be destroyed; without Destroy it is only backed up
+	Destroy bool   // the machine may be changed in every way, and is restored from a backup afterwards; another is made and destroyed
 
 	Now     func() time.Time
 	Sleep   func(context.Context, time.Duration) error // between two looks; nil waits as long as it is told
@@ -36,6 +37,7 @@ const (
 	EnvNode        = "PVE_NODE"
 	EnvStorage     = "PVE_STORAGE"
 	EnvVMID        = "PVE_VMID"
+	EnvDestroy     = "PVE_DESTROY" // 1 where the machine may be changed and restored over as well
 )
 
 // ErrNoTarget means that the environment names no Proxmox VE.
@@ -58,6 +60,7 @@ func FromEnv(getenv func(string) string) (Target, error) {
 		return Target{}, errors.New(EnvVMID + " is the number of a machine")
 	}
 	t.VMID = vmid
+	t.Destroy = getenv(EnvDestroy) == "1"
 	for name, value := range map[string]string{EnvFingerprint: t.Fingerprint, EnvNode: t.Node, EnvStorage: t.Storage} {
 		if value == "" {
 			return Target{}, fmt.Errorf("%s is missing", name)
