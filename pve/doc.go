@@ -17,6 +17,24 @@
 // An answer without an error proves little: most changes only start a task, named by a UPID, and the task's own
 // status and log tell how it went. POST vzdump may even answer OK and start nothing (ErrNothingStarted).
 //
+// Why Proxmox refused is said by the Reason, in an answer by ReasonOf and at a task's end by Meaning: Locked and LockFile
+// mean later, Digest means to read the configuration again, Exists, Running, NotRunning, Feature and Agent mean what the
+// machine is or lacks. What can't be meant is refused with Parameter before anything is sent.
+//
+// Calls for machines, by file:
+//
+//	configchange.go  SetConfig, StartSetConfig, Pending, DetachDisk, DestroyUnused, Resize
+//	drive.go         the strings that drives and cards are set to, with every option kept that isn't meant
+//	power.go         Start, Shutdown, Stop, Reboot, Reset
+//	snapshot.go      snapshots, and the volumes that say how much room they take
+//	restore.go       Restore, and the configuration inside an archive
+//	clone.go         Clone, NextID, Destroy, templates
+//	cloudinit.go     what a system is told at its start; agent.go what is said to the agent inside it
+//	firewall.go      what a machine's firewall is set to
+//	privileges.go    what a token needs for which of them, on 8 and on 9
+//
+// Passwords are of the type Secret, which no print, log or error shows.
+//
 // ParseUPID, ParseVzdumpLog, ParseProperties, ParseSize and their kin are pure functions over what Proxmox prints.
 // The facts behind them were recorded on Proxmox VE 8.4 and 9.2.
 package pve

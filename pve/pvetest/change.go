@@ -201,7 +201,12 @@ func configuration(r *run) bool {
 		value, err := now.Nets[0].With(pve.Properties{{Key: "rate", Value: "12.5"}})
 		r.fine("a card's limit", err)
 		set("a card's limit", pve.ConfigChange{Set: map[string]string{now.Nets[0].Key: value}})
-		after := r.look().Nets[0]
+		var after pve.Net // stays empty where the configuration can't be read
+		for _, n := range r.look().Nets {
+			if n.Key == now.Nets[0].Key {
+				after = n
+			}
+		}
 		r.holds(after.Rate == 12.5 && after.MAC == now.Nets[0].MAC && after.Bridge == now.Nets[0].Bridge && after.Firewall == now.Nets[0].Firewall, "the card became %q from %q", after.Raw, now.Nets[0].Raw)
 	}
 	set("what cloud-init says", pve.ConfigChange{Set: pve.CloudInit{User: "pvetest"}.Set(), Password: "pvetest-" + pve.Secret(r.change.name)})

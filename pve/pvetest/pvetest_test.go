@@ -187,6 +187,46 @@ func TestChangesAreUndone(t *testing.T) {
 	}
 }
 
+// TestChangesGivenUp: whoever gives up in the midst of the changes gets the machine back too.
+func TestChangesGivenUp(t *testing.T) {
+	t.Parallel()
+	for at := 4; at <= 24; at += 4 {
+		t.Run(fmt.Sprint(at), func(t *testing.T) {
+			t.Parallel()
+			ctx, give := context.WithCancel(t.Context())
+			defer give()
+			var changes atomic.Int32
+			var begun, leaving atomic.Bool
+			b := newBench(t, "9.2", pvesim.ContractWorld(1, 2), func(inner http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if begun.Load() && !leaving.Load() && r.Method != http.MethodGet && changes.Add(1) == int32(at) {
+						body, _ := io.ReadAll(r.Body)
+						r.Body = io.NopCloser(bytes.NewReader(body))
+						give()
+						<-r.Context().Done()
+					}
+					inner.ServeHTTP(w, r)
+				})
+			}, true)
+			b.target.TokenID, b.target.Destroy = pvesim.SimToken, true
+			b.target.Log = func(line string) {
+				begun.Store(begun.Load() || line == "configuration")
+				leaving.Store(leaving.Load() || line == "afterwards")
+			}
+			before := same(b.sim.Guests())
+			if _, err := b.target.Run(ctx); !errors.Is(err, context.Canceled) {
+				t.Fatalf("not given up: %v", err)
+			}
+			if d := cmp.Diff(before, same(b.sim.Guests())); d != "" {
+				t.Errorf("machines before and after: %s", d)
+			}
+			if left := b.sim.Archives(); len(left) != 0 {
+				t.Errorf("it leaves %v", left)
+			}
+		})
+	}
+}
+
 // TestChangesNeedRights: a token that may only back up changes nothing, and hears why.
 func TestChangesNeedRights(t *testing.T) {
 	t.Parallel()
@@ -197,20 +237,22 @@ func TestChangesNeedRights(t *testing.T) {
 	}
 }
 
-// changed is run for a target that may be changed: what a restore makes anew is left out of the comparison.
+// same leaves out what a restore makes anew.
+func same(guests []pvesim.Guest) []pvesim.Guest {
+	for i := range guests {
+		delete(guests[i].Config, "vmgenid")
+		guests[i].Memory, guests[i].Cores = max(guests[i].Memory, 128), max(guests[i].Cores, 1) // the defaults, written out
+		for j := range guests[i].Disks {
+			d := &guests[i].Disks[j]
+			d.Content, d.Origin, d.Used, d.SizeText, d.Volume = 0, 0, 0, "", ""
+		}
+	}
+	return guests
+}
+
+// changed is run for a target that may be changed.
 func (b *bench) changed(t *testing.T) []string {
 	t.Helper()
-	same := func(guests []pvesim.Guest) []pvesim.Guest {
-		for i := range guests {
-			delete(guests[i].Config, "vmgenid")
-			guests[i].Memory, guests[i].Cores = max(guests[i].Memory, 128), max(guests[i].Cores, 1) // the defaults, written out
-			for j := range guests[i].Disks {
-				d := &guests[i].Disks[j]
-				d.Content, d.Origin, d.Used, d.SizeText, d.Volume = 0, 0, 0, "", ""
-			}
-		}
-		return guests
-	}
 	before, archives := same(b.sim.Guests()), b.sim.Archives()
 	differences, err := b.target.Run(t.Context())
 	if err != nil {
