@@ -222,13 +222,16 @@ func TestPasswordsAreNotRepeated(t *testing.T) {
 			}
 		}
 	}
-	failing := clientOver(t, answers(func(*http.Request) (*http.Response, error) {
-		return nil, fmt.Errorf("malformed HTTP response %q", string(password))
-	}))
-	for _, k := range []string{"SetConfig", "SetUserPassword"} {
-		v, err := call(t, k, failing)
-		if said := told(v, err); strings.Contains(said, "heim") || ClassOf(err) != Ambiguous {
-			t.Errorf("%s: %s", k, said)
+	// Also where the error is cut within it.
+	for _, before := range []string{"", strings.Repeat("x", 250)} {
+		failing := clientOver(t, answers(func(*http.Request) (*http.Response, error) {
+			return nil, fmt.Errorf("malformed HTTP response %s%s", before, string(password))
+		}))
+		for _, k := range []string{"SetConfig", "SetUserPassword"} {
+			v, err := call(t, k, failing)
+			if said := told(v, err); strings.Contains(said, "heim") || ClassOf(err) != Ambiguous {
+				t.Errorf("%s: %s", k, said)
+			}
 		}
 	}
 }
