@@ -227,12 +227,12 @@ func TestChangesGivenUp(t *testing.T) {
 	}
 }
 
-// TestChangesNeedRights: a token that may only back up changes nothing, and hears why.
+// TestChangesNeedRights: a token that may not do all of it changes nothing, and hears why.
 func TestChangesNeedRights(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "9.2", pvesim.ContractWorld(1, 2), nil, false)
 	b.target.Destroy = true
-	if got := b.run(t); !slices.Contains(got, "changes: to take snapshot the token lacks VM.Snapshot on /vms/100") {
+	if got := b.run(t); !slices.Contains(got, "changes: to destroy the token lacks VM.Allocate on /vms/100") {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}
 }
