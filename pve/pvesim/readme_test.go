@@ -129,7 +129,7 @@ func conformanceBlock(results map[string][]outcome) string {
 		n := tallyOf(results[release], "")
 		fmt.Fprintf(&b, "%s %d (%s)", []string{"", " and"}[i], n.told, release)
 	}
-	b.WriteString(" show the status or log of a task that a call started which is not simulated yet (a start, a snapshot, a restore …): the simulator is told what such a task said and how it ended, and what is compared is how it is shown. Without these it is")
+	b.WriteString(" show the status or log of a task that the lab began by a call which is not among the recorded ones: the simulator is told what such a task said and how it ended, and what is compared is how it is shown. Without these it is")
 	for i, release := range recordedReleases {
 		n := tallyOf(results[release], "")
 		fmt.Fprintf(&b, "%s %d of %d", []string{"", " and"}[i], n.matched-n.toldMatched, n.all-n.told)
