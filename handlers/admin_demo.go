@@ -40,7 +40,7 @@ type FaultKind struct {
 // FaultTarget is something that can be broken now.
 type FaultTarget struct {
 	Target string
-	Name   portal.Text
+	Name   portal.Text // "" where there is only one, ever
 }
 
 // Fault is something that is broken.

@@ -126,11 +126,11 @@ func staffMay(c echo.Context) templates.Act {
 	return templates.Allowed()
 }
 
-func placeName(row store.StorageRow) string {
+func placeName(row store.StorageRow) portal.Text {
 	if row.Node == "" {
-		return row.Name
+		return portal.Verbatim(row.Name)
 	}
-	return row.Name + " on " + row.Node
+	return portal.Say("%s on %s", row.Name, row.Node)
 }
 
 func (d desk) doubt(row store.StorageRow, act templates.Act) templates.StorageDoubt {

@@ -49,7 +49,7 @@ func TestEveryRefusalHasItsButton(t *testing.T) {
 	s.schedule(s.h100, "Europe/Berlin", "mon=03:00")
 
 	ada.get("/nothing").solved(404)
-	ada.post(page+"/none/delete").solved(404)
+	ada.post(page + "/none/delete").solved(404)
 	ada.do("PUT", page, nil).solved(404)
 	ada.do("POST", page, strings.NewReader("note="+strings.Repeat("x", 70_000)), "Content-Type", "application/x-www-form-urlencoded").solved(413)
 	ada.get("/admin").solved(404)

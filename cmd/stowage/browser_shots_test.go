@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -17,7 +18,7 @@ func (d *browserDemo) pictures(t *testing.T) {
 	}{
 		{"grace", []picture{
 			{"backups", d.path(demoRunning, "backups"), true},
-			{"services", "/services", true},
+			{"services", "/services", false},
 			{"service", d.path(demoRunning), false},
 			{"operation-running", d.path(demoRunning, "operations", d.shop.line(demoRunning).Open[0].UID), false},
 			{"history", d.path(demoZone, "operations"), false},
@@ -50,10 +51,13 @@ func (d *browserDemo) pictures(t *testing.T) {
 			{"admin-servers", "/admin/servers", false},
 			{"admin-server", d.serverPath(t, demoCluster), false},
 			{"admin-audit", "/admin/audit", false},
-			{"admin-demo", "/admin/demo", true},
+			{"admin-demo", "/admin/demo", false},
 		}},
-		{"", []picture{{"login", "/login", true}}},
+		{"", []picture{{"login", "/login", false}}},
 	} {
+		if few && !slices.ContainsFunc(who.pages, func(p picture) bool { return p.always }) {
+			continue
+		}
 		p := d.tab(t, who.key, desktop)
 		if who.key != "" {
 			p.open("/login")
@@ -65,14 +69,29 @@ func (d *browserDemo) pictures(t *testing.T) {
 			}
 			p.open(page.path)
 			p.until("a live page to have its news", `!document.querySelector("[data-live]") || document.querySelector("[data-live-lost]").hidden`)
-			for look, at := range map[string]screen{"": desktop, "-dark": desktopDark, "-phone": phone, "-phone-dark": phoneDark} {
-				p.look(at)
-				p.shoot(page.name+look, true)
+			for _, look := range []struct {
+				name string
+				at   screen
+			}{{"", desktop}, {"-dark", desktopDark}, {"-phone-dark", phoneDark}, {"-phone", phone}} {
+				if p.look(look.at); look.at == phoneDark {
+					p.reload() // for some of it is made for the screen
+				}
+				p.shoot(page.name+look.name, true)
 				taken++
 			}
 			p.look(desktop)
 		}
 	}
+	// Those of the README: docs/backups.png and docs/backups-phone.png.
+	p := d.as(t, "ada", screen{1140, 1190, false})
+	p.zone("Europe/Berlin")
+	p.open(d.path(demoFull, "backups"))
+	p.shoot("readme-backups", false)
+	p = d.as(t, "grace", screen{390, 880, true})
+	p.zone("America/New_York")
+	p.open(d.path(demoRunning, "backups"))
+	p.until("the progress", running)
+	p.shoot("readme-backups-phone", false)
 	t.Logf("%d pictures are in %s", taken, d.shots)
 }
 

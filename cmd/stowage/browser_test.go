@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -517,12 +516,12 @@ func (p *tab) fits(where string) {
 	}
 }
 
-// sorted gives the elements of a set, in order.
-func sorted(set map[string]bool) []string {
-	var list []string
-	for s := range set {
-		list = append(list, s)
+// worded wants every text to be said: none shows where something was to be filled in, or how it is written down.
+func (p *tab) worded(where string) {
+	p.t.Helper()
+	for _, text := range eval[[]string](p, `[document.title, ...document.querySelectorAll("body *")]
+		.flatMap(e => e.localName ? [...e.childNodes].filter(n => n.nodeType === 3).map(n => n.data).concat([...e.attributes].filter(a => /^(title|aria-label|placeholder|data-say|value)$/.test(a.name)).map(a => a.value)) : e)
+		.filter(text => /[\u0000-\u0008]|%[sd!]|\[object/.test(text)).map(text => JSON.stringify(text.slice(0, 120)))`) {
+		p.t.Errorf("%s, %s: not worded: %s", p.who, where, text)
 	}
-	slices.Sort(list)
-	return list
 }
