@@ -23,7 +23,7 @@ type outcome struct {
 	exchange
 	diff string // how the answers differ; "" is not at all
 	told bool   // it shows a task of a call that was not recorded: what the task said was told to the simulator
-	used bool   // the portal makes such calls
+	used bool   // a portal makes such calls
 }
 
 func (o outcome) name(release string) string {
@@ -58,7 +58,7 @@ func ofTopic(all []exchange, topic string) []exchange {
 // condensed copy always. The figures stand in the README.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	used := portalCalls(t)
+	used := append(portalCalls(t), machineCalls()...)
 	results := map[string][]outcome{}
 	for _, release := range recordedReleases {
 		if haveRecords() {
@@ -108,11 +108,11 @@ func conform(t *testing.T, release, source string, outcomes []outcome) {
 			t.Errorf("the excuse for %q names no exchange", name)
 		}
 	}
-	t.Logf("%s, %s: %d of %d exchanges match; of what the portal calls, %d of %d", release, source, matched, len(outcomes), usedMatched, used)
+	t.Logf("%s, %s: %d of %d exchanges match; of what a portal calls, %d of %d", release, source, matched, len(outcomes), usedMatched, used)
 	if matched*100 < len(outcomes)*95 {
 		t.Errorf("%s, %s: only %d of %d exchanges match", release, source, matched, len(outcomes))
 	}
 	if usedMatched < used || used == 0 {
-		t.Errorf("%s, %s: of what the portal calls, only %d of %d match", release, source, usedMatched, used)
+		t.Errorf("%s, %s: of what a portal calls, only %d of %d match", release, source, usedMatched, used)
 	}
 }

@@ -552,8 +552,6 @@ var deviations = map[string]string{
 	"8.4 02-inventory 65": noConsole,
 	"9.2 02-inventory 65": noConsole,
 
-	"8.4 03-config-resize 145": noTraffic,
-
 	"8.4 06-backup 274": noJobs,
 	"9.2 06-backup 274": noJobs,
 
@@ -579,5 +577,4 @@ const (
 	noTokenChange   = "a token is made and removed over the API, not changed"
 	noStorageChange = "a storage is changed with SetStorage, not over the API"
 	noJobs          = "the cluster's own backup jobs are made with SetBackupJobs, not over the API"
-	noTraffic       = "the 8.4 lab's kernel could not limit a card's rate"
 )

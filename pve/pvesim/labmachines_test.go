@@ -212,6 +212,14 @@ var machineEvents = map[string]func(*replay){
 			r.t.Fatal(err)
 		}
 	},
+	"03-config-resize: net0 rate on a running VM: applied at once": func(r *replay) {
+		if r.release == "8.4" { // that kernel could not limit a card's rate
+			r.sim.Inject(Fault{
+				Kind: HotplugFails, Method: "PUT", Path: "/config$", Count: 1,
+				Line: "command '/sbin/tc filter add dev tap100i0 parent ffff: prio 50 basic police rate 5242880bps burst 1048576b mtu 64kb drop' failed: exit code 2",
+			})
+		}
+	},
 	"08-tasks: snapshot of 102": func(r *replay) {
 		if r.release == "9.2" { // this part was recorded later
 			_ = r.sim.SetGuest(102, func(g *Guest) { diskSize(odd, "5368710120")(g) })
