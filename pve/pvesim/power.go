@@ -286,7 +286,7 @@ func (s *Sim) wakeUp(t *task, g *guest) {
 	t.log("Resumed VM, removing state")
 	if state := g.Config["vmstate"]; state != "" {
 		s.free(g, state)
-		g.Boot -= bootTakes // its system was up
+		g.wasUp()
 	}
 	g.Lock = ""
 	for _, key := range []string{"vmstate", "runningmachine", "runningcpu", "running-nets-host-mtu"} {

@@ -85,14 +85,14 @@ func (s *Sim) copiedTo(t *task, key shelfKey, at int64) int64 {
 	var n int64
 	if r := w.Restore; r != nil {
 		for i, st := range r.Streams {
-			if st.Volid != "" && s.imageKey(st.Storage, t.Node) == key {
+			if st.Volid != "" && s.imageKey(st.Storage, t.Node) == key && !s.keepsRoom(st.Storage) {
 				n += blocks(r.writtenTo(i, w.From, at))
 			}
 		}
 	}
 	if c := w.Copy; c != nil {
 		for i, p := range c.Parts {
-			if s.imageKey(p.Storage, c.Node) == key {
+			if s.imageKey(p.Storage, c.Node) == key && !s.keepsRoom(p.Storage) {
 				n += blocks(c.writtenTo(i, w.From, at))
 			}
 		}
@@ -146,7 +146,7 @@ func (s *Sim) copyFull(t *task, until int64) int64 {
 	}
 	over := func(at int64) bool {
 		for key := range places {
-			if s.storage(key.Storage) == nil || s.copiedTo(t, key, at) == 0 {
+			if s.storage(key.Storage) == nil || s.copiedTo(t, key, at) == 0 && !s.keepsRoom(key.Storage) {
 				continue
 			}
 			st := s.storage(key.Storage)
