@@ -217,6 +217,7 @@ func (s *Sim) makeChange(g *guest, ch *change, at int64, fate []doom, t *task) *
 		return a
 	}
 	s.applyPending(g, at, g.Running)
+	g.Stump = false // somebody makes a machine of it again
 	g.lived(at)
 	return nil
 }

@@ -77,6 +77,9 @@ func (s *Sim) prepare(t *task, g *guest, at int64) string {
 		if msg := s.activateError(s.storage(storage), g.Node); msg != "" {
 			return msg
 		}
+		if msg := s.memoryTaken(g, name, storage); msg != "" {
+			return msg
+		}
 		sn.VMState = s.saveMemory(t, g, name, storage)
 	}
 	g.Lock = "snapshot"
