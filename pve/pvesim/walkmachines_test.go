@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -39,11 +40,18 @@ func (l *lab) free(vmid int) bool {
 func (l *lab) handle(r *rand.Rand) {
 	all := l.Guests()
 	g := all[r.IntN(len(all))]
+	if g.Lock != "" { // rather one with which something can be done
+		g = all[r.IntN(len(all))]
+	}
 	vm := fmt.Sprintf("/nodes/%s/qemu/%d", g.Node, g.VMID)
 	storage := []string{"local", "data", "shared", "zfs", "chain"}[r.IntN(5)]
 	newid := 105 + r.IntN(5)
 	snap := fmt.Sprintf("snap%d", r.IntN(3))
-	switch r.IntN(16) {
+	do := r.IntN(16)
+	if n := len(g.Snapshots); n > 0 && (do == 9 || do == 10) && r.IntN(8) > 0 {
+		snap = g.Snapshots[n-1-r.IntN(min(n, 2))]
+	}
+	switch do {
 	case 0, 1, 2:
 		pairs := [][]any{
 			{"description", fmt.Sprint("as of ", r.IntN(100))}, {"cores", 1 + r.IntN(4)}, {"memory", 128 << r.IntN(3)}, {"name", fmt.Sprint("n", r.IntN(9))},
@@ -86,8 +94,9 @@ func (l *lab) handle(r *rand.Rand) {
 				a.Damage, a.At = []Damage{Truncated, Corrupt, Headless}[r.IntN(3)], r.Float64()
 			})
 		}
-		if r.IntN(2) == 0 {
-			l.call("POST", vm+"/status/stop")
+		if r.IntN(4) > 0 {
+			l.call("POST", fmt.Sprintf("/nodes/%s/qemu/%d/status/stop", node, vmid))
+			l.wait(time.Second)
 		}
 		l.call("POST", "/nodes/"+node+"/qemu", pairs...)
 	case 13:
