@@ -43,11 +43,16 @@ func (l *lab) handle(r *rand.Rand) {
 	if g.Lock != "" { // rather one with which something can be done
 		g = all[r.IntN(len(all))]
 	}
+	do := r.IntN(16)
+	if do == 9 || do == 10 { // about a snapshot: of one that has some
+		if i := slices.IndexFunc(all, func(g Guest) bool { return len(g.Snapshots) > 0 && g.Lock == "" }); i >= 0 {
+			g = all[i]
+		}
+	}
 	vm := fmt.Sprintf("/nodes/%s/qemu/%d", g.Node, g.VMID)
 	storage := []string{"local", "data", "shared", "zfs", "chain"}[r.IntN(5)]
 	newid := 105 + r.IntN(5)
 	snap := fmt.Sprintf("snap%d", r.IntN(3))
-	do := r.IntN(16)
 	if n := len(g.Snapshots); n > 0 && (do == 9 || do == 10) && r.IntN(8) > 0 {
 		snap = g.Snapshots[n-1-r.IntN(min(n, 2))]
 	}
