@@ -83,6 +83,8 @@ type Guest struct {
 	Config map[string]string // every other line of the config: net0, ostype, template, unused0 …; "ide2": "local:cloudinit" makes that drive
 	Disks  []Disk
 
+	Firewall Firewall
+
 	Running     bool
 	Paused      bool          // running, but QEMU says paused
 	AgentSilent bool          // the agent is configured but does not answer
@@ -243,6 +245,7 @@ func (g Guest) clone() Guest {
 	g.Disks = slices.Clone(g.Disks)
 	g.Snapshots = slices.Clone(g.Snapshots)
 	g.Logins = slices.Clone(g.Logins)
+	g.Firewall = g.Firewall.clone()
 	return g
 }
 
