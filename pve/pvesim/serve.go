@@ -159,6 +159,8 @@ func (s *Sim) asked(r *http.Request, path string) answer {
 			return answer{cut: true}
 		}
 		if len(body) > maxBody {
+			// Read to its end, or the caller never sees the answer.
+			_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 16*maxBody))
 			return plainText(501, "for data too large")
 		}
 		c.body = body
