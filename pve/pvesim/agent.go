@@ -2,10 +2,19 @@ package pvesim
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
+
+// wasUp: a machine whose memory is back had booted long before.
+func (g *guest) wasUp() { g.Boot -= max(bootTakes, g.agentTakes()) }
+
+func (g *guest) agentTakes() int64 {
+	return cmp.Or(g.AgentAfter.Milliseconds(), agentTakes)
+}
 
 // agentTakes is how long after its start a machine's agent answers.
 const agentTakes = 5_000
@@ -18,7 +27,7 @@ func (g *guest) agentEnabled() bool {
 
 // agentRuns: something in the machine answers.
 func (g *guest) agentRuns(at int64) bool {
-	return g.agentEnabled() && g.Running && !g.Prelaunch && !g.Paused && !g.AgentSilent && !g.Blank && at-g.Boot >= agentTakes
+	return g.agentEnabled() && g.Running && !g.Prelaunch && !g.Paused && !g.AgentSilent && !g.Blank && at-g.Boot >= g.agentTakes()
 }
 
 // withAgent is a call to the agent of a machine.
@@ -37,7 +46,12 @@ func withAgent(do func(*Sim, *call, *guest) any) func(*Sim, *call) answer {
 			a.wait = 3 * time.Second
 			return a
 		}
-		return ok(map[string]any{"result": do(s, c, g)})
+		switch result := do(s, c, g).(type) {
+		case error:
+			return fail(500, "Agent error: %s", result)
+		default:
+			return ok(map[string]any{"result": result})
+		}
 	}
 }
 
@@ -108,8 +122,14 @@ func agentFilesystems(_ *Sim, _ *call, g *guest) any {
 	return out
 }
 
-// agentPassword sets a login's password: the system writes it down.
-func agentPassword(s *Sim, _ *call, g *guest) any {
+var errPassword = errors.New("child process has failed to set user password")
+
+// agentPassword sets a login's password: the system writes it down. One that
+// it does not know is refused in the words of QEMU's agent.
+func agentPassword(s *Sim, c *call, g *guest) any {
+	if g.Logins != nil && !slices.Contains(g.Logins, c.params.get("username")) {
+		return errPassword
+	}
 	s.touch(g)
 	return map[string]any{}
 }

@@ -41,6 +41,7 @@ type answer struct {
 	more   map[string]any // beside it: total, message, errors
 	text   string         // instead of JSON, when plain or empty
 	plain  bool
+	ext    bool          // in the envelope of /api2/extjs
 	wait   time.Duration // before it is sent
 	cut    bool          // nothing is sent: the connection breaks
 	again  bool          // somebody has the lock file: the call is tried again until the wait is over

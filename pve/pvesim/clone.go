@@ -332,7 +332,7 @@ func endClone(s *Sim, t *task, at int64) string {
 	if text := w.Opt["description"]; text != "" {
 		g.Config["description"] = text
 	}
-	g.Blank, g.Deaf, g.AgentSilent = src.Blank, src.Deaf, src.AgentSilent
+	g.Blank, g.Deaf, g.AgentSilent, g.AgentAfter, g.Logins = src.Blank, src.Deaf, src.AgentSilent, src.AgentAfter, slices.Clone(src.Logins)
 	g.Lock = ""
 	s.joinPool(g.VMID, w.Opt["pool"])
 	g.lived(at)

@@ -139,19 +139,25 @@ func (s *Sim) imageEntries(c *call, st *Storage, vmid int) []map[string]any {
 		}
 		for i := range g.Disks {
 			if d := &g.Disks[i]; d.Storage == st.Name && d.owner(g.VMID) == g.VMID {
-				out = append(out, imageEntry(d, g.VMID, g.occupies(d)+s.filled(g.VMID, d, c.at), g.created(), s.backing(g, d)))
+				out = append(out, s.imageEntry(d, g.VMID, g.occupies(d)+s.filled(g.VMID, d, c.at), g.created(), s.backing(g, d)))
 			}
 		}
 	}
 	for _, o := range s.st.Strays {
 		if o.Disk.Storage == st.Name && (vmid == 0 || o.VMID == vmid) && (st.Shared || o.Node == c.node) && s.imageRight(c.who, st.Name, o.VMID) == nil {
-			out = append(out, imageEntry(&o.Disk, o.VMID, blocks(o.Disk.Used), c.at, nil))
+			out = append(out, s.imageEntry(&o.Disk, o.VMID, blocks(o.Disk.Used), c.at, nil))
 		}
 	}
 	return out
 }
 
-func imageEntry(d *Disk, vmid int, used, made int64, parent any) map[string]any {
+func (s *Sim) imageEntry(d *Disk, vmid int, used, made int64, parent any) map[string]any {
+	if st := s.storage(d.Storage); st.Type == "zfspool" { // which tells neither age nor use
+		return map[string]any{
+			"volid": d.volid(vmid), "name": baseName(d.Volume), "format": "raw", "size": whole(d.Size),
+			"vmid": vmid, "content": "images", "parent": parent,
+		}
+	}
 	return map[string]any{
 		"volid": d.volid(vmid), "format": d.format(), "size": whole(d.Size), "used": used,
 		"vmid": vmid, "content": "images", "parent": parent, "ctime": made / 1000,
@@ -161,6 +167,9 @@ func imageEntry(d *Disk, vmid int, used, made int64, parent any) map[string]any 
 // backing is what an image lies on top of: its template's, or its newest
 // snapshot's where snapshots are a chain of images.
 func (s *Sim) backing(g *guest, d *Disk) any {
+	if base, _, linked := strings.Cut(d.Volume, "/"); linked && s.storage(d.Storage).Type == "zfspool" {
+		return base + "@__base__"
+	}
 	if parts := strings.Split(d.Volume, "/"); len(parts) == 4 {
 		return "../" + parts[0] + "/" + parts[1]
 	}

@@ -29,9 +29,15 @@
 //	firewall.go    what a machine's firewall is set to
 //	vzdump.go      the request for a backup and the node's lock; notes.go its notes
 //	dumprun.go     a machine's turn, dumpplan.go its plan, dumplog.go its lines
-//	storage.go     space; content.go archives; wipe.go deletions; prune.go retention
+//	storage.go     space; content.go archives; wipe.go deletions; prune.go retention; zfs.go pools
 //	define.go      storages that are defined and taken away
 //	guest.go       a machine; qemu.go, node.go, cluster.go the remaining endpoints
+//	change.go      a change of a configuration; setconfig.go, apply.go, resize.go, move.go
+//	conf.go        a configuration's lines; vmoptions.go, vmformats.go, composite.go their forms
+//	work.go        tasks on a machine; lockfile.go who may when
+//	power.go       start, stop, suspend; snapshot.go, snaptask.go snapshots and rollback
+//	restore.go     restore, restorerun.go its way; create.go, clone.go, cloudinit.go, agent.go
+//	images.go      disk images and what is on them
 //	fault.go       everything that can go wrong; others.go what others do
 //	foreign.go     others' tasks
 //	inspect.go     looking inside; journal.go survives the process

@@ -129,6 +129,39 @@ func (s *Sim) beginTurn(t *task, vmid int, at int64) string {
 	t.log("INFO: Starting Backup of VM %d (qemu)", vmid)
 	t.log("INFO: Backup started at %s", s.stamp(t, at))
 	t.log("INFO: status = %s", map[bool]string{true: "running", false: "stopped"}[g.Running])
+	if s.fileHeld(vmid, false) {
+		t.Dump.Waits, t.Dump.WaitEnd = vmid, at+lockWait
+		return ""
+	}
+	return s.lockTurn(t, g, at)
+}
+
+// waitStep goes on once a machine's lock file is free, or gives the machine up.
+func (s *Sim) waitStep(t *task, at int64) {
+	d := t.Dump
+	vmid := d.Waits
+	if s.fileHeld(vmid, false) && at < d.WaitEnd {
+		return
+	}
+	d.Waits = 0
+	why := lockTimeout(vmid)
+	switch g := s.guests[vmid]; {
+	case g == nil || g.Node != t.Node:
+		why = noConfig(t.Node, vmid)
+	case !s.fileHeld(vmid, false):
+		why = s.lockTurn(t, g, at)
+	}
+	if why == "" {
+		return
+	}
+	d.Failures++
+	t.log("ERROR: Backup of VM %d failed - %s", vmid, why)
+	t.log("INFO: Failed at %s", s.stamp(t, at))
+	s.nextGuest(t, at)
+}
+
+// lockTurn has the machine's lock file: the lock is set and the rest planned.
+func (s *Sim) lockTurn(t *task, g *guest, at int64) string {
 	if g.Lock != "" {
 		return fmt.Sprintf("VM is locked (%s)", g.Lock)
 	}
@@ -165,6 +198,12 @@ func (s *Sim) beginTurn(t *task, vmid int, at int64) string {
 // turnDue is when the running backup next does something: says a line, meets
 // its doom, or fills its storage.
 func (s *Sim) turnDue(t *task) int64 {
+	if d := t.Dump; d.Waits != 0 {
+		if s.fileHeld(d.Waits, false) {
+			return d.WaitEnd
+		}
+		return max(t.Begin, s.st.Freed[d.Waits])
+	}
 	tu := t.Dump.Turn
 	due := tu.Steps[tu.Done].At
 	if at, _ := doomAt(t); at < due {
@@ -192,6 +231,10 @@ func doomAt(t *task) (int64, *doom) {
 
 // turnStep is one event of the running backup.
 func (s *Sim) turnStep(t *task, at int64) {
+	if t.Dump.Waits != 0 {
+		s.waitStep(t, at)
+		return
+	}
 	tu := t.Dump.Turn
 	if when, d := doomAt(t); d != nil && when <= at {
 		if d.Kind == TaskKilled {

@@ -57,6 +57,11 @@ const (
 	// "unexpected status" and did nothing; with Works it does its work.
 	GotNoWorkerUPID Kind = "got-no-worker-upid"
 
+	// HotplugFails keeps a running machine from taking what changes: the node
+	// says Line, the call ends 400 "hotplug problem", and what was asked for
+	// waits for the next start (03, where the 8.4 lab's kernel knew no rates).
+	HotplugFails Kind = "hotplug-fails"
+
 	// EmptyListing answers a list with nothing in it: a mount that went away,
 	// rights that were taken (facts: an empty list is no evidence).
 	EmptyListing Kind = "empty-listing"
@@ -108,7 +113,7 @@ type Fault struct {
 	Reason  string        // Refuse
 	For     time.Duration // Delay, LateEffect, ClockSkew
 	Share   float64       // TaskFails, TaskKilled: 0 … 1 of the work; TaskFails at 0 ends before it begins
-	Line    string        // TaskFails: what the log says; "" is an I/O error
+	Line    string        // TaskFails, HotplugFails: what is said; "" is an I/O error
 	Works   bool          // GotNoWorkerUPID
 	Keep    int           // TruncatedListing
 	Storage string        // StorageFull, StorageGone
@@ -214,7 +219,7 @@ func (s *Sim) match(c *call) hits {
 			h.lateEffect = max(f.For, time.Millisecond)
 		case MigrateNow:
 			h.migrate = append(h.migrate, f.Fault)
-		case TaskFails, TaskKilled, UnexpectedStatus:
+		case TaskFails, TaskKilled, UnexpectedStatus, HotplugFails:
 			h.doom = append(h.doom, doom{Kind: f.Kind, Share: f.Share, Line: f.Line})
 		case GotNoWorkerUPID:
 			h.doom = append(h.doom, doom{Kind: f.Kind, Works: f.Works})
@@ -235,7 +240,7 @@ func (f *activeFault) fits(c *call) bool {
 		if !reads {
 			return false
 		}
-	case LateEffect, TaskFails, TaskKilled, UnexpectedStatus, OKInsteadOfUPID, GotNoWorkerUPID:
+	case LateEffect, TaskFails, TaskKilled, UnexpectedStatus, OKInsteadOfUPID, GotNoWorkerUPID, HotplugFails:
 		if reads {
 			return false
 		}

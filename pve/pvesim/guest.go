@@ -66,10 +66,12 @@ func (s *Sim) addGuest(in Guest, at int64) error {
 			return fmt.Errorf("pvesim: machine %d: unknown storage %q", in.VMID, d.Storage)
 		}
 		if d.Volume == "" {
-			d.Volume = fmt.Sprintf("%d/vm-%d-disk-%d.qcow2", g.VMID, g.VMID, perStorage[d.Storage])
+			d.Volume = g.volumeName(s.storage(d.Storage), cmp.Or(d.Format, "qcow2"), perStorage[d.Storage])
 		}
+		d.Format = ""
 		perStorage[d.Storage]++
 	}
+	s.insertCloudinit(g)
 	s.adopt(g)
 	if g.Running {
 		g.PID, g.Up, g.Boot = 2000+int(r.Uint64()%15000), at, at
@@ -77,6 +79,35 @@ func (s *Sim) addGuest(in Guest, at int64) error {
 	s.place(g)
 	g.lived(at)
 	return nil
+}
+
+// volumeName is the name of a machine's nth disk on a storage.
+func (g *guest) volumeName(st *Storage, format string, n int) string {
+	name := fmt.Sprintf("vm-%d-disk-%d", g.VMID, n)
+	if g.Config["template"] == "1" {
+		name = fmt.Sprintf("base-%d-disk-%d", g.VMID, n)
+	}
+	if st.files() {
+		name = fmt.Sprintf("%d/%s.%s", g.VMID, name, format)
+	}
+	return name
+}
+
+// insertCloudinit makes the drives of lines that ask for one of cloud-init.
+func (s *Sim) insertCloudinit(g *guest) {
+	for _, key := range sortedKeys(g.Config) {
+		file, options := driveParts(g.Config[key])
+		storage, name, _ := strings.Cut(file, ":")
+		st := s.storage(storage)
+		if !diskKey.MatchString(key) || name != "cloudinit" || st == nil {
+			continue
+		}
+		delete(g.Config, key)
+		options["media"] = "cdrom"
+		g.Disks = append(g.Disks, Disk{
+			Key: key, Storage: storage, Volume: s.freeName(g, st, "qcow2", "cloudinit"), Size: 4 * mib, Used: 360 * kib, Options: joinPairs("", options),
+		})
+	}
 }
 
 // place puts a machine among the others.

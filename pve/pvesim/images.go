@@ -1,6 +1,7 @@
 package pvesim
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -34,7 +35,7 @@ func (s *Sim) write(g *guest, d *Disk, n, grows int64) {
 }
 
 // touch is what a system writes by itself when it boots. What it writes later
-// is told with WriteDisk.
+// is told with [Sim.WriteDisk].
 func (s *Sim) touch(g *guest) {
 	if g.deaf() || !g.Running || g.Prelaunch || g.Paused {
 		return
@@ -82,7 +83,7 @@ func (g *guest) occupies(d *Disk) int64 {
 // asked for: images grow as they are written.
 func (s *Sim) allocate(g *guest, storage, format, suffix string, size int64) *Disk {
 	st := s.storage(storage)
-	d := Disk{Storage: storage, Volume: s.freeName(g, st, format, suffix), Size: size, Loose: true, Content: s.content()}
+	d := Disk{Storage: storage, Volume: s.freeName(g, st, format, suffix), Size: st.sizeOn(size), Loose: true, Content: s.content()}
 	d.Origin = d.Content
 	g.Disks = append(g.Disks, d)
 	s.images = nil
@@ -164,7 +165,7 @@ func (s *Sim) imagePath(storage, volume string) string {
 		}
 		return st.path() + "/images/" + volume
 	case st.Type == "zfspool":
-		return "/dev/zvol/rpool/data/" + volume
+		return "/dev/zvol/" + st.pool() + "/" + baseName(volume)
 	default:
 		return "/dev/" + st.Name + "/" + volume
 	}
@@ -286,7 +287,7 @@ func (s *Sim) edited(g *guest, was Guest) {
 			}
 		}
 		if d.Volume == "" {
-			d.Volume = s.freeName(g, s.storage(d.Storage), "qcow2", "")
+			d.Volume = s.freeName(g, s.storage(d.Storage), cmp.Or(d.Format, "qcow2"), "")
 		}
 	}
 	s.adopt(g)

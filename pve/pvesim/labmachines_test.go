@@ -3,6 +3,7 @@ package pvesim
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -211,8 +212,38 @@ var machineEvents = map[string]func(*replay){
 			r.t.Fatal(err)
 		}
 	},
-	"07-restore: live-restore=1": switched(120, false),
-	"04-power: start missing VM": func(r *replay) { _ = r.sim.SetGuest(100, func(g *Guest) { g.Quits = 0 }) },
+	"03-config-resize: net0 rate on a running VM: applied at once": func(r *replay) {
+		if r.release == "8.4" { // that kernel could not limit a card's rate
+			r.sim.Inject(Fault{
+				Kind: HotplugFails, Method: "PUT", Path: "/config$", Count: 1,
+				Line: "command '/sbin/tc filter add dev tap100i0 parent ffff: prio 50 basic police rate 5242880bps burst 1048576b mtu 64kb drop' failed: exit code 2",
+			})
+		}
+	},
+	"08-tasks: snapshot of 102": func(r *replay) {
+		if r.release == "9.2" { // this part was recorded later
+			_ = r.sim.SetGuest(102, func(g *Guest) { diskSize(odd, "5368710120")(g) })
+		}
+	},
+	"08-tasks: rollback start=1 while running, polled": slowQuit(102, "9.2"),
+	"08-tasks: restore of 102 with start=1, polled": func(r *replay) {
+		_ = r.sim.SetGuestRunning(102, false)
+		archiveOf(102)(r)
+	},
+	"10-concurrency: delete 145": func(r *replay) { _ = r.sim.AddGuest(labGuest(145, "", 0)) },
+	"12-failures-and-rights: VM.Snapshot.Rollback only: list": func(r *replay) {
+		if r.release == "8.4" {
+			_ = r.sim.SetGuestRunning(141, true)
+		}
+	},
+	"10-concurrency: while the restore holds the lock file: destroy": func(r *replay) {
+		if r.release == "8.4" { // the restore had begun later here: the backup before it took longer
+			r.clock.add(time.Second)
+		}
+	},
+	"12-failures-and-rights: restore to it": archiveOf(110),
+	"07-restore: live-restore=1":            switched(120, false),
+	"04-power: start missing VM":            func(r *replay) { _ = r.sim.SetGuest(100, func(g *Guest) { g.Quits = 0 }) },
 	"04-power: stop / task end status": func(r *replay) { // the second part was recorded later
 		_ = r.sim.SetGuest(100, func(g *Guest) { g.Cores = 1 })
 	},
@@ -225,26 +256,19 @@ var machineEvents = map[string]func(*replay){
 	},
 }
 
-// byItself says whether the simulator makes such a task too, by itself: the start after a reboot.
-func (r *replay) byItself(t labTask) bool {
-	var named task
-	named.read(t.UPID)
-	return onMachines[r.topic] && named.Type == "qmstart" && named.User == root && t.own == 0
-}
-
 // pairOthers pairs the tasks that both sides began by themselves, as a list shows them.
 func (r *replay) pairOthers(x, answered exchange) {
 	var theirs, ours []pastTask
-	if !onMachines[r.topic] || !strings.HasSuffix(x.Path, "/tasks") || !x.data(&theirs) || !answered.data(&ours) {
+	if !strings.HasSuffix(x.Path, "/tasks") || !x.data(&theirs) || !answered.data(&ours) {
 		return
 	}
 	for _, a := range theirs {
-		if !strings.HasSuffix(a.UPID, ":"+root+":") || r.names[a.UPID] != "" || !strings.Contains(a.UPID, ":qmstart:") {
+		if !r.followers[a.UPID] || r.names[a.UPID] != "" {
 			continue
 		}
 		for _, b := range ours {
 			var t, o task
-			if t.read(a.UPID) && o.read(b.UPID) && o.User == root && o.Type == t.Type && o.ID == t.ID && r.toTheirs.Replace(b.UPID) == b.UPID {
+			if t.read(a.UPID) && o.read(b.UPID) && o.User == t.User && o.Type == t.Type && o.ID == t.ID && r.toTheirs.Replace(b.UPID) == b.UPID {
 				r.pair(a.UPID, b.UPID)
 				break
 			}
@@ -318,6 +342,48 @@ func (r *replay) meanArchive(x exchange) {
 	r.pair(theirs, archiveName.FindString(newest.Volid))
 }
 
+// archiveOf puts an archive of a machine there that another topic made, as the machine is now.
+func archiveOf(vmid int) func(*replay) {
+	return func(r *replay) {
+		for _, a := range archivesOf(r.xs) {
+			if a.VMID != vmid {
+				continue
+			}
+			// The machine was another then: its configuration is as long as it was.
+			g := r.sim.guests[vmid]
+			a.Config = g.archived()
+			if n := r.configSize(path.Base(strings.ReplaceAll(a.Volid, ":", "/"))); n > 0 && n != len(a.Config) {
+				comment := "#" + strings.Repeat("x", max(n-len(strings.TrimPrefix(a.Config, g.comment()))-2, 0)) + "\n"
+				a.Config = comment + strings.TrimPrefix(a.Config, g.comment())
+			}
+			a.Disks = r.sim.archivedDisks(g)
+			_ = r.sim.AddArchive(a) // the second time it is there
+		}
+	}
+}
+
+// configSize is how long the configuration in an archive is, as the log of its restore says; 0 is not known.
+func (r *replay) configSize(archive string) int {
+	for _, x := range r.xs {
+		body := string(x.Body)
+		_, after, says := strings.Cut(body, "CFG: size: ")
+		n := 0
+		if says && strings.Contains(body, archive) {
+			_, _ = fmt.Sscan(after, &n)
+			return n
+		}
+	}
+	return 0
+}
+
+// comment is a machine's description as its file has it.
+func (g *guest) comment() string {
+	if text := g.Config["description"]; text != "" {
+		return "#" + text + "\n"
+	}
+	return ""
+}
+
 // settled lets the last task end: the lab's script did so, without recording it.
 func settled(r *replay) { r.waitFor(r.last) }
 
@@ -374,7 +440,7 @@ func archivesOf(xs []exchange) []Archive {
 		seen[volid] = true
 		out = append(out, Archive{
 			Node: "pve1", Storage: "local", Volid: volid, VMID: vmid, Time: time.Date(y, time.Month(mo), d, h, mi, sec, 0, time.UTC),
-			Size: 20_000, Config: "memory: 128\n",
+			Size: 20_000, Format: volid[strings.Index(volid, ".vma")+1:],
 		})
 	}
 	return out

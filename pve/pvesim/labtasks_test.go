@@ -1,6 +1,7 @@
 package pvesim
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -10,12 +11,13 @@ import (
 // compared then is how a list shows it, and its status and log.
 type labTask struct {
 	ForeignTask
-	tell int64 // unix milliseconds: when the simulator hears of it
-	line int   // or the line of the call that started it
-	told bool
-	own  int   // the line of its own status: it was over just before
-	end  int64 // when it ended; 0 is not known
-	seen int64 // when it was last seen running
+	tell    int64 // unix milliseconds: when the simulator hears of it
+	line    int   // or the line of the call that started it
+	told    bool
+	follows bool  // the simulator makes such a task by itself
+	own     int   // the line of its own status: it was over just before
+	end     int64 // when it ended; 0 is not known
+	seen    int64 // when it was last seen running
 }
 
 // pastTask is an entry of a recorded task list.
@@ -27,12 +29,16 @@ type pastTask struct {
 // labTasks gathers them from everything that a topic shows: lists, answers with a UPID, status and log.
 func labTasks(xs []exchange) []labTask {
 	own, starts := map[string]bool{}, map[string]exchange{}
+	var ours []task
 	for _, x := range xs {
 		var upid string
 		if x.Method == "GET" || x.Status != 200 || !x.data(&upid) || !strings.HasPrefix(upid, "UPID:") {
 			continue
 		}
 		own[upid] = x.asked()
+		if t := (task{}); own[upid] && t.read(upid) {
+			ours = append(ours, t)
+		}
 		starts[upid] = x
 	}
 	found := map[string]*labTask{}
@@ -109,6 +115,7 @@ func labTasks(xs []exchange) []labTask {
 		if t.end == 0 {
 			t.end = max(t.seen, t.tell) + 500
 		}
+		t.follows = slices.ContainsFunc(ours, func(o task) bool { return named.Type == "qmstart" && t.own == 0 && o.causes(&named) })
 		t.For = max(time.Duration(t.end-named.Begin)*time.Millisecond, 0)
 		out = append(out, *t)
 	}
@@ -127,7 +134,8 @@ func (r *replay) tell(line int) {
 			later = append(later, t)
 			continue
 		}
-		if r.byItself(t) {
+		if t.follows {
+			r.followers[t.UPID] = true
 			continue
 		}
 		if !t.told {
@@ -143,6 +151,12 @@ func (r *replay) tell(line int) {
 		r.effect(t)
 	}
 	r.lab = later
+}
+
+// causes says whether a task may have started a machine again: a reboot, a rollback or a restore that was to start it.
+func (t *task) causes(o *task) bool {
+	kinds := []string{"qmreboot", "qmrollback", "qmrestore", "qmcreate"}
+	return t.ID == o.ID && slices.Contains(kinds, t.Type) && o.Begin >= t.Begin && o.Begin-t.Begin <= 70_000
 }
 
 // toldTask says whether an exchange shows a task that the simulator was told of, because the call that started it is

@@ -152,6 +152,19 @@ func (s *Sim) removeGuest(g *guest) {
 	s.images = nil
 }
 
+// WriteDisk is a machine's system that writes n bytes to a disk: as much of them as fresh says goes where nothing was
+// yet, the rest takes the place of older data, which snapshots keep.
+func (s *Sim) WriteDisk(vmid int, key string, n, fresh int64) error {
+	return s.withGuest(vmid, func(g *guest, _ int64) error {
+		d := g.disk(key)
+		if d == nil {
+			return fmt.Errorf("pvesim: machine %d has no disk %q", vmid, key)
+		}
+		s.write(g, d, max(n-fresh, 0), fresh)
+		return nil
+	})
+}
+
 // ReplaceGuest destroys a machine and creates another with the same number and
 // configuration: only its identity (the uuid of smbios1, the MAC) is new.
 func (s *Sim) ReplaceGuest(vmid int) error {

@@ -286,7 +286,7 @@ func (s *Sim) wakeUp(t *task, g *guest) {
 	t.log("Resumed VM, removing state")
 	if state := g.Config["vmstate"]; state != "" {
 		s.free(g, state)
-		g.Boot -= bootTakes // its system was up
+		g.wasUp()
 	}
 	g.Lock = ""
 	for _, key := range []string{"vmstate", "runningmachine", "runningcpu", "running-nets-host-mtu"} {
@@ -500,8 +500,12 @@ func beginHibernate(s *Sim, t *task, at int64) (int64, string) {
 		return 0, msg
 	}
 	day := s.local(t.Node, at).Format(time.DateOnly)
+	storage := s.stateStorage(g, t.Work.Opt["statestorage"])
+	if msg := s.memoryTaken(g, "suspend-"+day, storage); msg != "" {
+		return 0, msg
+	}
 	g.Lock = "suspending"
-	g.Config["vmstate"] = s.saveMemory(t, g, "suspend-"+day, s.stateStorage(g, t.Work.Opt["statestorage"]))
+	g.Config["vmstate"] = s.saveMemory(t, g, "suspend-"+day, storage)
 	g.noteRunning(s.release)
 	return 300 + g.memory()/dataSpeed, ""
 }
@@ -568,11 +572,30 @@ func (s *Sim) stateStorage(g *guest, asked string) string {
 	return "local"
 }
 
+// memoryTaken is why no volume can be made for a machine's memory: an older one has its name.
+func (s *Sim) memoryTaken(g *guest, name, storage string) string {
+	st := s.storage(storage)
+	if st == nil {
+		return fmt.Sprintf("storage '%s' does not exist", storage)
+	}
+	volume := s.freeName(g, st, "raw", "state-"+name)
+	switch path := s.imagePath(storage, volume); {
+	case g.volume(storage+":"+volume) == nil:
+		return ""
+	case st.Type == "zfspool":
+		return fmt.Sprintf("zfs error: cannot create '%s/%s': dataset already exists", st.pool(), volume)
+	default:
+		return fmt.Sprintf("disk image '%s' already exists", path)
+	}
+}
+
 // saveMemory makes the volume for a machine's memory and begins to fill it.
 func (s *Sim) saveMemory(t *task, g *guest, name, storage string) (volid string) {
 	format := "raw"
 	d := s.allocate(g, storage, format, "state-"+name, g.memory()*2+500*mib)
-	t.log("%s", s.formatting(storage, d.Volume, format, d.Size))
+	if line := s.formatting(storage, d.Volume, format, d.Size); line != "" {
+		t.log("%s", line)
+	}
 	u := g.usage(t.Begin)
 	d.Used = max(u.mem*3/4, 2*mib)
 	d.Size = d.Used // a file that was never filled

@@ -66,6 +66,27 @@ func portalCalls(t *testing.T) []shape {
 	return out
 }
 
+// machineCalls are all calls on a machine that a portal makes for backups, snapshots, restore, rollback, reinstall,
+// power, size and passwords, whether it makes them by now or not.
+func machineCalls() []shape {
+	const vm = "/nodes/{node}/qemu/{vmid}"
+	var out []shape
+	for _, call := range []string{
+		"GET /nodes/{node}/qemu", "POST /nodes/{node}/qemu", "GET " + vm, "DELETE " + vm,
+		"GET " + vm + "/config", "PUT " + vm + "/config", "POST " + vm + "/config", "GET " + vm + "/pending", "PUT " + vm + "/resize",
+		"PUT " + vm + "/unlink", "POST " + vm + "/move_disk", "GET " + vm + "/feature",
+		"GET " + vm + "/status/current", "POST " + vm + "/status/{how}",
+		"GET " + vm + "/snapshot", "POST " + vm + "/snapshot", "GET " + vm + "/snapshot/{name}", "DELETE " + vm + "/snapshot/{name}",
+		"GET " + vm + "/snapshot/{name}/config", "PUT " + vm + "/snapshot/{name}/config", "POST " + vm + "/snapshot/{name}/rollback",
+		"POST " + vm + "/clone", "POST " + vm + "/template", "GET " + vm + "/cloudinit", "PUT " + vm + "/cloudinit", "GET " + vm + "/cloudinit/dump",
+		"GET " + vm + "/agent/{what}", "POST " + vm + "/agent/{what}",
+	} {
+		method, pattern, _ := strings.Cut(call, " ")
+		out = append(out, shape{method, pattern})
+	}
+	return out
+}
+
 var topicNames = map[string]string{
 	"00-setup": "setup", "01-auth": "auth", "02-inventory": "inventory", "03-config-resize": "config and resize",
 	"04-power": "power", "05-snapshots": "snapshots", "07-restore": "restore", "09-locks": "locks",
@@ -104,7 +125,7 @@ func conformanceBlock(results map[string][]outcome) string {
 	var b strings.Builder
 	b.WriteString("| recorded exchanges reproduced |")
 	for _, release := range recordedReleases {
-		fmt.Fprintf(&b, " %s | of what the portal calls |", release)
+		fmt.Fprintf(&b, " %s | of what a portal calls |", release)
 	}
 	b.WriteString("\n|---|" + strings.Repeat("---|---|", len(recordedReleases)) + "\n")
 	row := func(name, topic string) {
@@ -129,7 +150,7 @@ func conformanceBlock(results map[string][]outcome) string {
 		n := tallyOf(results[release], "")
 		fmt.Fprintf(&b, "%s %d (%s)", []string{"", " and"}[i], n.told, release)
 	}
-	b.WriteString(" show the status or log of a task that a call started which is not simulated yet (a start, a snapshot, a restore …): the simulator is told what such a task said and how it ended, and what is compared is how it is shown. Without these it is")
+	b.WriteString(" show the status or log of a task that the lab began by a call which is not among the recorded ones: the simulator is told what such a task said and how it ended, and what is compared is how it is shown. Without these it is")
 	for i, release := range recordedReleases {
 		n := tallyOf(results[release], "")
 		fmt.Fprintf(&b, "%s %d of %d", []string{"", " and"}[i], n.matched-n.toldMatched, n.all-n.told)

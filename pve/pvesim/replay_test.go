@@ -25,13 +25,14 @@ type replay struct {
 	last             string // our last UPID
 	secret           string // of the last token that was made
 
-	release string
-	topic   string
-	xs      []exchange // the whole topic
-	undo    func()     // of a fault that lasts over some steps
-	lab     []labTask  // tasks that the simulator is told, those to come
-	logins  map[string]login
-	times   map[string]int // how often something happened already
+	release   string
+	topic     string
+	xs        []exchange // the whole topic
+	undo      func()     // of a fault that lasts over some steps
+	lab       []labTask  // tasks that the simulator is told, those to come
+	logins    map[string]login
+	followers map[string]bool // recorded tasks that the simulator makes by itself
+	times     map[string]int  // how often something happened already
 }
 
 type login struct {
@@ -63,7 +64,7 @@ func newReplay(t *testing.T, release, topic string, xs []exchange, wrap func(htt
 	}
 	ts.Start()
 	t.Cleanup(ts.Close)
-	r := &replay{t: t, sim: s, clock: c, server: ts, names: map[string]string{}, toOurs: strings.NewReplacer(), toTheirs: strings.NewReplacer(), release: release, topic: topic, xs: xs, logins: map[string]login{}, times: map[string]int{}}
+	r := &replay{t: t, sim: s, clock: c, server: ts, names: map[string]string{}, toOurs: strings.NewReplacer(), toTheirs: strings.NewReplacer(), release: release, topic: topic, xs: xs, logins: map[string]login{}, times: map[string]int{}, followers: map[string]bool{}}
 	r.lab = labTasks(xs)
 	r.until(exchange{Time: float64(begin.UnixMilli()) / 1000})
 	return r

@@ -65,6 +65,7 @@ func endResize(s *Sim, t *task, _ int64) string {
 	if grow {
 		size += whole(d.Size)
 	}
+	size = s.storage(d.Storage).sizeOn(size)
 	switch {
 	case size < d.Size && size < whole(d.Size):
 		return "shrinking disks is not supported"

@@ -44,7 +44,7 @@ func (s *Sim) archivedDisks(g *guest) []ArchivedDisk {
 	for _, d := range g.sorted() {
 		if !d.NoBackup {
 			out = append(out, ArchivedDisk{
-				Key: d.Key, Format: d.format(), Size: d.Size, Used: s.data(&d), Ratio: d.Ratio, Content: d.Content,
+				Key: d.Key, Format: d.format(), Size: whole(d.Size), Used: s.data(&d), Ratio: d.Ratio, Content: d.Content,
 			})
 		}
 	}

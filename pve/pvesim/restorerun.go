@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// vmaCluster is what an archive's data are counted in.
+const vmaCluster = 65536
+
 // planRestore decides how long the data takes and what the log will say.
 func (s *Sim) planRestore(t *task, a *Archive, at int64) {
 	w, r := t.Work, t.Work.Restore
@@ -29,8 +32,12 @@ func (s *Sim) planRestore(t *task, a *Archive, at int64) {
 	}
 	// What unpacks finds it long before vma knows what it lacks.
 	found := at + (r.Breaks-at)/3
-	for p := int64(1); p <= 100 && r.Total > 0; p++ {
-		read := min((r.Total*p/100+65535)/65536*65536, r.Total)
+	var clusters int64 // whole ones: a last part of one is read, yet not counted
+	for _, st := range r.Streams {
+		clusters += st.Size / vmaCluster
+	}
+	for p := int64(1); p <= 100 && clusters > 0; p++ {
+		read := (clusters*p + 99) / 100 * vmaCluster
 		when := at + r.timeOf(read)
 		if r.Breaks != 0 && when > r.Breaks {
 			break
@@ -78,14 +85,14 @@ func (s *Sim) copiedTo(t *task, key shelfKey, at int64) int64 {
 	var n int64
 	if r := w.Restore; r != nil {
 		for i, st := range r.Streams {
-			if st.Volid != "" && s.imageKey(st.Storage, t.Node) == key {
+			if st.Volid != "" && s.imageKey(st.Storage, t.Node) == key && !s.keepsRoom(st.Storage) {
 				n += blocks(r.writtenTo(i, w.From, at))
 			}
 		}
 	}
 	if c := w.Copy; c != nil {
 		for i, p := range c.Parts {
-			if s.imageKey(p.Storage, c.Node) == key {
+			if s.imageKey(p.Storage, c.Node) == key && !s.keepsRoom(p.Storage) {
 				n += blocks(c.writtenTo(i, w.From, at))
 			}
 		}
@@ -139,7 +146,7 @@ func (s *Sim) copyFull(t *task, until int64) int64 {
 	}
 	over := func(at int64) bool {
 		for key := range places {
-			if s.storage(key.Storage) == nil || s.copiedTo(t, key, at) == 0 {
+			if s.storage(key.Storage) == nil || s.copiedTo(t, key, at) == 0 && !s.keepsRoom(key.Storage) {
 				continue
 			}
 			st := s.storage(key.Storage)
@@ -167,8 +174,14 @@ func (s *Sim) copyFull(t *task, until int64) int64 {
 // settleRestore makes the machine what the archive says.
 func (s *Sim) settleRestore(t *task, g *guest, at int64) {
 	w, r := t.Work, t.Work.Restore
-	t.log("total bytes read %d, sparse bytes %d (%s%%)", r.Total, r.Total-r.Data, threeDigits(r.Total-r.Data, r.Total))
-	if r.Data > 0 {
+	var read, holes int64
+	for _, st := range r.Streams {
+		read += (st.Size + vmaCluster - 1) / vmaCluster * vmaCluster
+		holes += st.Size / vmaCluster * vmaCluster
+	}
+	holes -= min(r.Data, holes)
+	t.log("total bytes read %d, sparse bytes %d (%s%%)", read, holes, threeDigits(holes, read))
+	if read > holes {
 		t.log("space reduction due to 4K zero blocks 0%s", "%")
 	}
 	t.log("rescan volumes...")
@@ -184,6 +197,18 @@ func (s *Sim) settleRestore(t *task, g *guest, at int64) {
 	g.Stump = false
 	for _, key := range sortedKeys(r.Set) {
 		g.set(key, r.Set[key])
+	}
+	for _, st := range r.Streams {
+		// A backup reads whole sectors.
+		d := g.volume(st.Volid)
+		if d == nil {
+			continue
+		}
+		if said, known := parseSize(d.SizeText); known && said != st.Size {
+			was := d.SizeText
+			d.Size, d.SizeText = st.Size, ""
+			t.log("VM %d (%s): size of disk '%s' updated from %s to %s", g.VMID, d.Key, st.Volid, was, d.sizeText())
+		}
 	}
 	s.rescan(t, g)
 	g.Lock = ""
@@ -245,8 +270,16 @@ func (s *Sim) restoredLines(g *guest, r *restore, config string) map[string]stri
 
 // rescan lists the machine's volumes that no line names.
 func (s *Sim) rescan(t *task, g *guest) {
+	for _, st := range s.st.World.Storages {
+		if msg := s.activateError(&st, g.Node); msg != "" && !st.Disabled && st.has("images") && st.on(g.Node) {
+			t.log("%s", msg)
+		}
+	}
 	for _, d := range slices.Clone(g.Disks) {
 		volid := d.volid(g.VMID)
+		if s.activateError(s.storage(d.Storage), g.Node) != "" {
+			continue // nobody sees it
+		}
 		if !d.Loose || d.medium() || strings.Contains(d.Volume, "-state-") {
 			continue
 		}

@@ -21,6 +21,7 @@ const (
 	maxBody     = 512 << 10 // recorded in 10: 501 for data too large
 	idleTimeout = 5 * time.Second
 	apiPrefix   = "/api2/json"
+	extPrefix   = "/api2/extjs" // the same, in the envelope that Proxmox' own pages read
 )
 
 // Server is an http.Server that speaks as pveproxy does: HTTP/1.1 only, idle
@@ -52,6 +53,7 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	header, body := s.encode(a)
+	a = a.enveloped()
 	if a.status != http.StatusOK || a.reason != "OK" {
 		header.Set("Connection", "close")
 		if conn := hijack(w); conn != nil {
@@ -102,6 +104,7 @@ func (s *Sim) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errConnectionCut
 	}
 	header, body := s.encode(a)
+	a = a.enveloped()
 	return &http.Response{
 		Status:        strconv.Itoa(a.status) + " " + a.reason,
 		StatusCode:    a.status,
@@ -127,12 +130,21 @@ func closeBody(r *http.Request) {
 // request makes a call of an HTTP request and handles it.
 func (s *Sim) request(r *http.Request) answer {
 	p := path.Clean("/" + r.URL.Path)
-	if p != apiPrefix && !strings.HasPrefix(p, apiPrefix+"/") {
-		return outside(p)
+	for _, prefix := range []string{apiPrefix, extPrefix} {
+		if rest, below := strings.CutPrefix(p+"/", prefix+"/"); below {
+			a := s.asked(r, path.Clean("/"+rest))
+			a.ext = prefix == extPrefix
+			return a
+		}
 	}
+	return outside(p)
+}
+
+// asked is a call of the API.
+func (s *Sim) asked(r *http.Request, path string) answer {
 	c := &call{
 		method: r.Method,
-		path:   path.Clean("/" + strings.TrimPrefix(p, apiPrefix)),
+		path:   path,
 		auth:   r.Header.Get("Authorization"),
 		ctype:  r.Header.Get("Content-Type"),
 		query:  r.URL.Query(),
@@ -147,6 +159,8 @@ func (s *Sim) request(r *http.Request) answer {
 			return answer{cut: true}
 		}
 		if len(body) > maxBody {
+			// Read to its end, or the caller never sees the answer.
+			_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 16*maxBody))
 			return plainText(501, "for data too large")
 		}
 		c.body = body
@@ -167,6 +181,14 @@ func outside(p string) answer {
 	return plainText(501, fmt.Sprintf("no formatter for uri %s, %s", rest, formatter))
 }
 
+// enveloped is an answer whose error is told inside: the status line says that all is well (recorded in 01).
+func (a answer) enveloped() answer {
+	if a.ext && !a.plain {
+		a.status, a.reason = http.StatusOK, "OK"
+	}
+	return a
+}
+
 // encode gives the headers and the body as recorded.
 func (s *Sim) encode(a answer) (http.Header, []byte) {
 	date := s.wallClock().UTC().Format(http.TimeFormat)
@@ -185,6 +207,12 @@ func (s *Sim) encode(a answer) (http.Header, []byte) {
 		out := map[string]any{"data": a.data}
 		for k, v := range a.more {
 			out[k] = v
+		}
+		if a.ext {
+			out["success"] = bit(!a.failed())
+			if a.failed() {
+				out["status"] = strconv.Itoa(a.status)
+			}
 		}
 		var buf bytes.Buffer
 		enc := json.NewEncoder(&buf)

@@ -33,7 +33,7 @@ func (s *Sim) changeNow(c *call, ch *change) answer {
 	if a != nil {
 		return s.tooLong(g, took, *a)
 	}
-	if a := s.makeChange(g, ch, c.at, nil); a != nil {
+	if a := s.makeChange(g, ch, c.at, c.doom, nil); a != nil {
 		return *a
 	}
 	return ok(nil)
@@ -105,7 +105,7 @@ func endConfig(s *Sim, t *task, at int64) string {
 	if missing != "" {
 		return missing
 	}
-	if a := s.makeChange(g, t.Work.Change, at, t); a != nil {
+	if a := s.makeChange(g, t.Work.Change, at, t.Doom, t); a != nil {
 		for _, msg := range asMap(a.more["errors"]) {
 			return msg
 		}
@@ -140,7 +140,7 @@ func (ch *change) String() string {
 
 // makeChange is the change itself: deletions, then lines, all pending at
 // first; then what can take effect does.
-func (s *Sim) makeChange(g *guest, ch *change, at int64, t *task) *answer {
+func (s *Sim) makeChange(g *guest, ch *change, at int64, fate []doom, t *task) *answer {
 	no := func(format string, args ...any) *answer { a := fail(500, format, args...); return &a }
 	say := func(line string) {
 		if t != nil && line != "" {
@@ -213,9 +213,29 @@ func (s *Sim) makeChange(g *guest, ch *change, at int64, t *task) *answer {
 	} else if len(boot) == 0 && len(g.bootOrder()) > 0 {
 		g.doom("boot", false)
 	}
+	if a := g.unplugged(fate); a != nil {
+		return a
+	}
 	s.applyPending(g, at, g.Running)
+	g.Stump = false // somebody makes a machine of it again
 	g.lived(at)
 	return nil
+}
+
+// unplugged is the answer of a running machine that takes nothing at once.
+func (g *guest) unplugged(fate []doom) *answer {
+	i := slices.IndexFunc(fate, func(d doom) bool { return d.Kind == HotplugFails })
+	errs := map[string]string{}
+	for _, key := range append(sortedKeys(g.Doomed), sortedKeys(g.Pending)...) {
+		if i >= 0 && g.Running && !slices.Contains(fastLines, key) {
+			errs[key] = "hotplug problem - " + fate[i].line() + "\n"
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	a := wrongParams(errs)
+	return &a
 }
 
 // volumeFor makes or finds the volume of a drive line and completes the line.

@@ -77,6 +77,9 @@ func (s *Sim) prepare(t *task, g *guest, at int64) string {
 		if msg := s.activateError(s.storage(storage), g.Node); msg != "" {
 			return msg
 		}
+		if msg := s.memoryTaken(g, name, storage); msg != "" {
+			return msg
+		}
 		sn.VMState = s.saveMemory(t, g, name, storage)
 	}
 	g.Lock = "snapshot"
@@ -124,6 +127,9 @@ func endSnapshot(s *Sim, t *task, at int64) string {
 	for _, d := range g.sorted() {
 		volid := d.volid(g.VMID)
 		t.log("snapshotting 'drive-%s' (%s)", d.Key, volid)
+		if why := s.noRoomToHold(g, &d, sn.Name); why != "" {
+			return cutSnapshot(s, t, at, cut{why: why})
+		}
 		s.chainLines(t, g, &d, sn.Name)
 		if g.Running && s.release.nine && !s.chained(&d) {
 			t.log("internal qemu snapshot")
@@ -140,6 +146,7 @@ func endSnapshot(s *Sim, t *task, at int64) string {
 	g.Config["parent"] = sn.Name
 	g.Lock = ""
 	g.named()
+	s.images = nil
 	return "OK"
 }
 
@@ -334,7 +341,11 @@ func beginRollback(s *Sim, t *task, at int64) (int64, string) {
 			return 0, msg
 		}
 		if s.newestOnly(d) && g.newest(h.Volid) != sn {
-			return 0, fmt.Sprintf("can't rollback, '%s' is not most recent snapshot on '%s'", name, shortVolume(d.Volume))
+			where := shortVolume(d.Volume)
+			if !s.storage(d.Storage).files() {
+				where = d.volid(g.VMID)
+			}
+			return 0, fmt.Sprintf("can't rollback, '%s' is not most recent snapshot on '%s'", name, where)
 		}
 	}
 	g.Lock = "rollback"
@@ -365,7 +376,7 @@ func endRollback(s *Sim, t *task, at int64) string {
 	}
 	if w.Stage == 1 {
 		s.setRunning(g, at, true)
-		g.Boot -= bootTakes // its system was up
+		g.wasUp()
 		g.Lock = ""
 		return "OK"
 	}

@@ -125,6 +125,9 @@ func (s *Sim) activateError(st *Storage, node string) string {
 		return ""
 	case st.Mountpoint:
 		return fmt.Sprintf("unable to activate storage '%s' - directory is expected to be a mount point but is not mounted: '%s'", st.Name, st.path())
+	case st.Type == "zfspool":
+		pool, _, _ := strings.Cut(st.pool(), "/")
+		return fmt.Sprintf("could not activate storage '%s', zfs error: cannot import '%s': no such pool available", st.Name, pool)
 	case st.Type != "dir":
 		return fmt.Sprintf("storage '%s' is not online", st.Name)
 	}
@@ -168,7 +171,7 @@ func (s *Sim) imagesOn(key shelfKey) int64 {
 		for _, g := range s.guests {
 			for i := range g.Disks {
 				if d := &g.Disks[i]; d.owner(g.VMID) == g.VMID {
-					s.images[s.imageKey(d.Storage, g.Node)] += g.occupies(d)
+					s.images[s.imageKey(d.Storage, g.Node)] += s.occupies(g, d)
 				}
 			}
 		}
@@ -239,7 +242,12 @@ func getStorages(s *Sim, c *call) answer {
 		if total, _ := e["total"].(int64); total > 0 {
 			e["used_fraction"] = float64(e["used"].(int64)) / float64(total)
 		}
-		if c.params.boolean("format", false) {
+		if c.params.boolean("format", false) && !st.files() {
+			e["format"] = []any{map[string]int{"raw": 1, "subvol": 1}, "raw"}
+			if s.release.nine {
+				e["formats"] = map[string]any{"supported": []string{"raw", "subvol"}, "default": "raw"}
+			}
+		} else if c.params.boolean("format", false) {
 			e["format"] = []any{map[string]int{"qcow2": 1, "raw": 1, "vmdk": 1, "subvol": 1}, "raw"}
 			if s.release.nine {
 				e["formats"] = map[string]any{"supported": []string{"qcow2", "raw", "subvol", "vmdk"}, "default": "raw"}
@@ -304,8 +312,18 @@ func getStorageConfig(s *Sim, c *call) answer {
 
 func (s *Sim) storageConfig(st Storage) map[string]any {
 	e := map[string]any{
-		"storage": st.Name, "type": st.Type, "path": st.path(), "content": strings.Join(st.Content, ","),
-		"digest": s.storagesDigest(),
+		"storage": st.Name, "type": st.Type, "content": strings.Join(st.Content, ","), "digest": s.storagesDigest(),
+	}
+	switch st.Type {
+	case "zfspool":
+		e["pool"], e["mountpoint"] = st.pool(), "/"+st.pool()
+		if st.Sparse {
+			e["sparse"] = 1
+		}
+	case "lvmthin":
+		e["vgname"], e["thinpool"] = "pve", st.Name
+	default:
+		e["path"] = st.path()
 	}
 	if st.Shared && st.Type == "dir" {
 		e["shared"] = 1

@@ -22,6 +22,8 @@ type dump struct {
 	Failures int
 	Warnings int
 	Turn     *turn // the machine whose backup runs
+	Waits    int   // a machine whose lock file somebody else holds; 0 is none
+	WaitEnd  int64 // when waiting for that ends
 }
 
 // dumpOptions are a request's parameters after the defaults.

@@ -1,6 +1,8 @@
 package pvesim
 
 import (
+	"cmp"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -8,11 +10,13 @@ import (
 	"time"
 )
 
+var walkSeed = flag.Uint64("walk-seed", 0, "the seed of TestRandomWalk's first walk; 0 is any")
+
 // TestRandomWalk lets clients, others and faults do anything for a while and
 // looks at what must hold all the time.
 func TestRandomWalk(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano())
+	seed := cmp.Or(*walkSeed, uint64(time.Now().UnixNano()))
 	for run := range uint64(40) {
 		walk(t, seed+run)
 		if t.Failed() {
@@ -27,15 +31,27 @@ func walk(t *testing.T, seed uint64) {
 	if r.IntN(4) == 0 {
 		o.Journal = t.TempDir()
 	}
-	l := newLab(t, ContractWorld(2, 4), o)
+	l := newLab(t, walkWorld(), o)
+	digests := map[string]string{}
 	var undo []func()
 	kinds := []Kind{
-		LostAnswer, LostRequest, LateEffect, TaskFails, TaskKilled, UnexpectedStatus, OKInsteadOfUPID, GotNoWorkerUPID,
+		LostAnswer, LostRequest, LateEffect, TaskFails, TaskKilled, UnexpectedStatus, HotplugFails, OKInsteadOfUPID, GotNoWorkerUPID,
 		EmptyListing, TruncatedListing, MigrateNow, NodeDown, DaemonDown, StorageFull, StorageGone, ClockSkew,
 	}
 	storages := []string{"local", "tiny", "keep2", "shared"}
-	for range 120 {
+	for step := range 160 {
+		if t.Failed() {
+			return
+		}
+		if o.Journal != "" && step == 80 {
+			l.sameAgain(seed, o)
+		}
 		vmid, storage, node := 100+r.IntN(4), storages[r.IntN(4)], fmt.Sprintf("pve%d", 1+r.IntN(2))
+		if r.IntN(2) == 0 {
+			l.handle(r)
+			l.hold(seed)
+			continue
+		}
 		switch r.IntN(14) {
 		case 0, 1, 2:
 			l.call("POST", "/nodes/"+node+"/vzdump", "vmid", vmid, "storage", storage, "compress", "zstd", "remove", r.IntN(2), "lockwait", r.IntN(3), "bwlimit", []int{0, 20000}[r.IntN(2)])
@@ -61,7 +77,7 @@ func walk(t *testing.T, seed uint64) {
 			_ = l.Unlock(vmid)
 			_ = l.SetGuestRunning(vmid, r.IntN(2) == 0)
 		case 8:
-			if l.guest(vmid).Lock == "" {
+			if l.free(vmid) {
 				_ = l.Migrate(vmid, node)
 			}
 		case 9:
@@ -86,6 +102,9 @@ func walk(t *testing.T, seed uint64) {
 			}
 		}
 		l.hold(seed)
+		if len(undo) == 0 {
+			l.holdDigests(seed, digests)
+		}
 	}
 	// Everything under way comes to an end once nothing goes wrong any more.
 	for _, do := range undo {
@@ -98,6 +117,9 @@ func walk(t *testing.T, seed uint64) {
 		}
 	}
 	l.hold(seed)
+	if o.Journal != "" {
+		l.sameAgain(seed, o)
+	}
 }
 
 // hold checks what must hold at any moment.
@@ -115,6 +137,9 @@ func (l *lab) hold(seed uint64) {
 		}
 		if t.Dump != nil && t.Dump.Running {
 			busy[t.Node]++
+			if t.Dump.Waits != 0 {
+				continue
+			}
 			if t.Dump.Turn == nil {
 				l.t.Errorf("seed %d: a job without a machine", seed)
 				continue
@@ -148,6 +173,7 @@ func (l *lab) hold(seed uint64) {
 			l.t.Errorf("seed %d: %v: %d used of %d", seed, sh.Key, used, total)
 		}
 	}
+	l.holdMachines(seed)
 	if len(s.done)+len(s.active) != len(s.st.Tasks) {
 		l.t.Errorf("seed %d: %d + %d tasks of %d", seed, len(s.done), len(s.active), len(s.st.Tasks))
 	}

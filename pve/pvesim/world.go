@@ -46,7 +46,7 @@ type Node struct {
 // once when it is shared, else once on every node under the same names.
 type Storage struct {
 	Name         string
-	Type         string // dir, nfs
+	Type         string // dir, nfs; zfspool and lvmthin hold disks alone
 	Path         string // "" is /srv/NAME, /mnt/pve/NAME for nfs
 	Content      []string
 	Shared       bool
@@ -57,6 +57,8 @@ type Storage struct {
 	Used         int64    // bytes taken by anything but disk images and archives
 	PruneBackups string   // as in the storage's configuration, such as "keep-last=2"
 	MaxProtected int      // max-protected-backups; 0 is Proxmox's default (5 without Datastore.Allocate), -1 unlimited
+	Pool         string   // of a zfspool; "" is rpool/data
+	Sparse       bool     // of a zfspool: keeps no room for what is not written yet
 	VolumeChain  bool     // snapshot-as-volume-chain (9 only), as its definition shows it
 
 	// EntryCost is what one archive adds to the time of a listing; 0 is 0.1 ms
@@ -78,7 +80,7 @@ type Guest struct {
 	Cores  int    // 0 means 1
 	Agent  string // the config's agent line, such as "1"; "" is none
 	Tags   string
-	Config map[string]string // every other line of the config: net0, ostype, onboot, unused0 …
+	Config map[string]string // every other line of the config: net0, ostype, template, unused0 …; "ide2": "local:cloudinit" makes that drive
 	Disks  []Disk
 
 	Firewall Firewall
@@ -86,6 +88,8 @@ type Guest struct {
 	Running     bool
 	Paused      bool          // running, but QEMU says paused
 	AgentSilent bool          // the agent is configured but does not answer
+	AgentAfter  time.Duration // how long after its start the agent answers; 0 is 5 s
+	Logins      []string      // whose passwords the agent can set; nil is any
 	Blank       bool          // nothing runs in it that would tell QEMU of its memory
 	Deaf        bool          // it ignores the power button, as a Blank one does
 	Quits       time.Duration // how long its QEMU takes to end when it is stopped
@@ -101,7 +105,8 @@ type Guest struct {
 type Disk struct {
 	Key      string // scsi0, virtio1 …
 	Storage  string
-	Volume   string // "" is VMID/vm-VMID-disk-N.qcow2
+	Volume   string // "" is VMID/vm-VMID-disk-N.FORMAT, base-… in a template; without folder and ending where disks are no files
+	Format   string // of a Volume that is "": qcow2, raw; "" is qcow2
 	Size     int64  // bytes
 	SizeText string // as the config has it; "" is the shortest exact one (1G, 1536M)
 	Used     int64  // bytes that hold data
@@ -239,6 +244,7 @@ func (g Guest) clone() Guest {
 	g.Config = maps.Clone(g.Config)
 	g.Disks = slices.Clone(g.Disks)
 	g.Snapshots = slices.Clone(g.Snapshots)
+	g.Logins = slices.Clone(g.Logins)
 	g.Firewall = g.Firewall.clone()
 	return g
 }
