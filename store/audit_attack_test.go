@@ -208,6 +208,9 @@ func TestUpgradeSealsTheAuditLog(t *testing.T) {
 			}
 			f := forger{t, old}
 			f.sql(`DROP TABLE audit_head`)
+			f.sql(`ALTER TABLE services DROP COLUMN own`)
+			f.sql(`ALTER TABLE products DROP COLUMN safety_copy`)
+			f.sql(`ALTER TABLE products DROP COLUMN snapshot_memory`)
 			f.sql(`DELETE FROM goose_db_version WHERE version_id >= $1`, auditHeadSince)
 			db, err := Open(Options{Path: old.Path(), Keys: old.keys, Now: clock.now, NoSync: true})
 			if err != nil {
