@@ -73,8 +73,10 @@ type Operation struct {
 	ScheduleID int64  // with SlotDate: the slot it is for
 	SlotDate   string // "2026-11-20"
 	BackupID   int64
+	SnapshotID int64
 	VictimID   int64
 	ReplaceID  int64
+	Work       Work // what only its kind needs
 	Timing     Timing
 	Evicted    bool
 	Protect    bool
