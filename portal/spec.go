@@ -160,10 +160,10 @@ func (s Spec) Validate(own bool) error {
 	case s.Cores < 0 || s.Cores > 512:
 		return Invalid("cores", "The number of cores is 1 to 512.")
 	case !(s.CPULimit == NoLimit || s.CPULimit >= 0 && s.CPULimit <= 128):
-		return Invalid("cpu-limit", "The CPU limit is a number up to 128, or -1 for none.")
+		return Invalid("cpu-limit", "The CPU limit is a number up to 128, or none.")
 	case s.MemoryMB != 0 && (s.MemoryMB < 16 || s.MemoryMB > 4<<20):
 		return Invalid("memory", "The memory is 16 to 4194304 MB.")
-	case s.Data != Drive{} && s.Data.Device == "":
+	case !own && s.Data != Drive{} && s.Data.Device == "":
 		return Invalid("data-device", "The additional disk needs a device, such as scsi1.")
 	case s.Data.Device != "" && s.Data.Device == s.System.Device:
 		return Invalid("data-device", "The additional disk needs another device than the system disk.")
@@ -202,11 +202,11 @@ func (d Drive) validate(field string) error {
 	case d.SizeGiB < 0 || d.SizeGiB > 1<<20:
 		return Invalid(field, "The size of a disk is 1 to 1048576 GiB.")
 	case !limit(d.ReadMB) || !limit(d.WriteMB):
-		return Invalid(field+"-read-mb", "A bandwidth limit is a number of MB/s, or -1 for none.")
+		return Invalid(field+"-read-mb", "A bandwidth limit is a number of MB/s, or none.")
 	case d.ReadMB > 0 && d.ReadMB < 1 || d.WriteMB > 0 && d.WriteMB < 1:
 		return Invalid(field+"-read-mb", "A bandwidth limit is at least 1 MB/s.")
 	case !limit(float64(d.ReadIOPS)) || !limit(float64(d.WriteIOPS)):
-		return Invalid(field+"-read-iops", "A limit of operations is a number of IOPS, or -1 for none.")
+		return Invalid(field+"-read-iops", "A limit of operations is a number of IOPS, or none.")
 	}
 	return nil
 }
@@ -220,9 +220,9 @@ func (c Card) validate(own bool) error {
 	case c.Bridge != "" && !bridgeName.MatchString(c.Bridge):
 		return Invalid("bridge", "The name of a bridge has letters, digits, dots, dashes and underscores.")
 	case c.VLAN < NoLimit || c.VLAN > 4094:
-		return Invalid("vlan", "A VLAN is a number from 1 to 4094, or -1 for none.")
+		return Invalid("vlan", "A VLAN is a number from 1 to 4094, or none.")
 	case !(c.RateMB == NoLimit || c.RateMB >= 0 && c.RateMB <= 10240):
-		return Invalid("net-rate", "The rate of the network card is a number of MB/s up to 10240, or -1 for none.")
+		return Invalid("net-rate", "The rate of the network card is a number of MB/s up to 10240, or none.")
 	case !address(c.IP4, own, false, "dhcp"):
 		return Invalid("ip4", "An IPv4 address is one with its length, such as 192.0.2.7/24, or dhcp; a product's is dhcp alone.")
 	case !address(c.IP6, own, true, "dhcp", "auto"):

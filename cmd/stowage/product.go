@@ -45,7 +45,7 @@ type productAddCmd struct {
 // Run adds the product.
 func (c *productAddCmd) Run(a *app) error {
 	var spec portal.Spec
-	c.machineFlags.said(&spec)
+	c.sold(&spec)
 	if err := c.cloneFlags.said(&spec); err != nil {
 		return err
 	}

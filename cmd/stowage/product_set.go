@@ -82,6 +82,6 @@ func (c *productSetCmd) said(p *portal.Product) error {
 	take(&p.Snapshots, c.Snapshots)
 	take(&p.SnapshotDays, c.SnapshotDays)
 	take(&p.SnapMemory, c.SnapshotMemory)
-	c.machineFlags.said(&p.Spec)
+	c.sold(&p.Spec)
 	return c.cloneFlags.said(&p.Spec)
 }
