@@ -61,5 +61,8 @@ func (e *Engine) readMachine(ctx context.Context, s *portal.Service) (pve.GuestC
 		return config, portal.Refuse(portal.CodeConflict, "The machine %d is being restored, or a restore of it was cut off. Repeat this when the restore has ended.", s.VMID)
 	}
 	s.Node, s.Status, s.Identity, s.Hardware = g.Node, g.Status, identityOf(config), hardwareOf(config)
+	if i := slices.IndexFunc(s.Hardware.Nets, func(n portal.Net) bool { return n.Key == "net0" }); i >= 0 && s.Own.Net.MAC == "" {
+		s.Own.Net.MAC = s.Hardware.Nets[i].MAC // the card's address is the machine's own, whatever is sold
+	}
 	return config, nil
 }

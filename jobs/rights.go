@@ -51,7 +51,7 @@ func hardwareOf(c pve.GuestConfig) portal.Hardware {
 		if d.CDROM {
 			continue
 		}
-		h.Disks = append(h.Disks, portal.Disk{Key: d.Key, Size: d.SizeBytes, Storage: d.Storage, Backup: d.Backup})
+		h.Disks = append(h.Disks, portal.Disk{Key: d.Key, Size: d.SizeBytes, Storage: d.Storage, Volid: d.Volid, Backup: d.Backup})
 	}
 	for _, n := range c.Nets {
 		h.Nets = append(h.Nets, portal.Net{Key: n.Key, MAC: n.MAC, Bridge: n.Bridge, Tag: n.Tag})

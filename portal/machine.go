@@ -88,6 +88,7 @@ type Disk struct {
 	Key     string `json:"key"`
 	Size    int64  `json:"size,omitempty"`
 	Storage string `json:"storage,omitempty"`
+	Volid   string `json:"volid,omitempty"`
 	Backup  bool   `json:"backup"`
 }
 

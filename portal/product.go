@@ -22,9 +22,11 @@ type Product struct {
 	Spread       time.Duration // scheduled backups start up to this long after due, never before
 	StartWindow  time.Duration // how long after due a backup may still start
 	Protect      int           // copies that a client may protect; Proxmox allows 5 per guest at most
-	Hardware     Hardware
-	Snapshots    int
-	SnapshotDays int
+	SafetyCopy   bool          // the present state is saved before a restore
+	Spec         Spec          // the machine that is sold
+	Snapshots    int           // snapshots at a time; 0 = none
+	SnapshotDays int           // days of 24 hours that one lives
+	SnapMemory   bool          // snapshots of a running machine may hold its memory
 }
 
 // ProtectLimit is what Proxmox allows per guest without Datastore.Allocate (pve/facts: Backups).
@@ -61,7 +63,7 @@ func (p Product) Validate() error {
 	case p.SnapshotDays < 1 || p.SnapshotDays > 10:
 		return Invalid("snapshot-days", "Snapshots live 1 to 10 days.")
 	}
-	return nil
+	return p.Spec.Validate(false)
 }
 
 // NewProduct gives the settings that hold where nothing is said.
@@ -69,6 +71,6 @@ func NewProduct(name string) Product {
 	return Product{
 		Name: name, Mode: "snapshot", Compress: "zstd",
 		Policy:      Policy{Eviction: EvictBefore, LastCopy: LastOverlap},
-		StartWindow: 6 * time.Hour, SnapshotDays: 1,
+		StartWindow: 6 * time.Hour, SafetyCopy: true, SnapshotDays: 1, SnapMemory: true,
 	}
 }

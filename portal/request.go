@@ -8,8 +8,10 @@ type Situation struct {
 	Service    Service
 	Product    Product
 	Server     Server
-	Backups    []Backup    // not removed
-	Operations []Operation // unfinished ones of this service
+	Backups    []Backup             // not removed
+	Snapshots  []Snapshot           // not gone
+	Places     map[string]DiskPlace // storages of disks, by name; those that aren't known are absent
+	Operations []Operation          // unfinished ones of this service
 	Location   *time.Location
 	Now        time.Time
 }

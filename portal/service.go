@@ -29,6 +29,7 @@ type Service struct {
 	State     ServiceState
 	Quota     *int   // nil = the product's
 	Mode      string // "" = the product's
+	Own       Spec   // what is this machine's alone, and what it has in place of the product's
 	Identity  Identity
 
 	Node      string

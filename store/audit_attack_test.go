@@ -193,6 +193,7 @@ func TestAuditEndOutlivesRestartsAndCopies(t *testing.T) {
 // undo takes away what migrations since the seal have added and can't add twice.
 var undo = []string{
 	`DROP TABLE audit_head`,
+	`ALTER TABLE services DROP COLUMN own`, `ALTER TABLE products DROP COLUMN safety_copy`, `ALTER TABLE products DROP COLUMN snapshot_memory`,
 	`ALTER TABLE services DROP COLUMN addresses`, `ALTER TABLE services DROP COLUMN snapshots_at`, `ALTER TABLE services DROP COLUMN snapshots_why`,
 }
 

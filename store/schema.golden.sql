@@ -323,7 +323,7 @@ CREATE TABLE products (
     snapshots      INTEGER NOT NULL DEFAULT 0 CHECK (snapshots >= 0),
     snapshot_days  INTEGER NOT NULL DEFAULT 1 CHECK (snapshot_days BETWEEN 1 AND 10),
     created_at     INTEGER NOT NULL
-);
+, safety_copy INTEGER NOT NULL DEFAULT 1 CHECK (safety_copy IN (0, 1)) /* the present state is saved before a restore */, snapshot_memory INTEGER NOT NULL DEFAULT 1 CHECK (snapshot_memory IN (0, 1)) /* snapshots may hold a running machine's memory */);
 
 CREATE TABLE schedules (
     id           INTEGER PRIMARY KEY,
@@ -388,7 +388,7 @@ CREATE TABLE services (
     unseen       INTEGER NOT NULL DEFAULT 0, -- consecutive complete inventories without it
     unseen_since INTEGER,
     created_at   INTEGER NOT NULL
-, addresses TEXT NOT NULL DEFAULT '[]', snapshots_at INTEGER NOT NULL DEFAULT 0, snapshots_why TEXT NOT NULL DEFAULT '');
+, own TEXT NOT NULL DEFAULT '{}' /* JSON of portal.Spec: what is this machine's alone, and what it has in place of the product's */, addresses TEXT NOT NULL DEFAULT '[]', snapshots_at INTEGER NOT NULL DEFAULT 0, snapshots_why TEXT NOT NULL DEFAULT '');
 
 CREATE INDEX services_client ON services (client_id, name);
 

@@ -136,18 +136,19 @@ func (db *DB) RequestCheck(ctx context.Context, actor, serverUID string) error {
 }
 
 const productColumns = `id, uid, name, quota, storage, mode, mode_choice, compress, bwlimit, fleecing, eviction, last_copy,
-	spread, start_hours, protect, hardware, snapshots, snapshot_days`
+	spread, start_hours, protect, safety_copy, hardware, snapshots, snapshot_days, snapshot_memory`
 
 func scanProduct(s scanner) (v portal.Product, err error) {
 	var spread, hours int64
 	var hardware string
 	err = s.Scan(&v.ID, &v.UID, &v.Name, &v.Quota, &v.Storage, &v.Mode, &v.ModeChoice, &v.Compress, &v.BWLimit, &v.Fleecing,
-		&v.Policy.Eviction, &v.Policy.LastCopy, &spread, &hours, &v.Protect, &hardware, &v.Snapshots, &v.SnapshotDays)
+		&v.Policy.Eviction, &v.Policy.LastCopy, &spread, &hours, &v.Protect, &v.SafetyCopy, &hardware,
+		&v.Snapshots, &v.SnapshotDays, &v.SnapMemory)
 	if err != nil {
 		return v, err
 	}
 	v.Spread, v.StartWindow = time.Duration(spread)*time.Minute, time.Duration(hours)*time.Hour
-	return v, json.Unmarshal([]byte(hardware), &v.Hardware)
+	return v, json.Unmarshal([]byte(hardware), &v.Spec)
 }
 
 // AddProduct adds what is sold.
@@ -158,11 +159,11 @@ func (db *DB) AddProduct(ctx context.Context, actor string, p portal.Product) (p
 	p.UID = db.UID()
 	err := db.update(ctx, "add product", func(t *tx) (err error) {
 		p.ID, err = t.insert(`INSERT INTO products (uid, name, quota, storage, mode, mode_choice, compress, bwlimit, fleecing, eviction,
-				last_copy, spread, start_hours, protect, hardware, snapshots, snapshot_days, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
+				last_copy, spread, start_hours, protect, safety_copy, hardware, snapshots, snapshot_days, snapshot_memory, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
 			p.UID, p.Name, p.Quota, p.Storage, p.Mode, p.ModeChoice, p.Compress, p.BWLimit, p.Fleecing, p.Policy.Eviction,
-			p.Policy.LastCopy, int64(p.Spread/time.Minute), int64(p.StartWindow/time.Hour), p.Protect, tojson(p.Hardware),
-			p.Snapshots, p.SnapshotDays, t.now.Unix())
+			p.Policy.LastCopy, int64(p.Spread/time.Minute), int64(p.StartWindow/time.Hour), p.Protect, p.SafetyCopy, tojson(p.Spec),
+			p.Snapshots, p.SnapshotDays, p.SnapMemory, t.now.Unix())
 		if unique(err, "products.name") {
 			return portal.Invalid("name", "There is a product named %q already.", p.Name)
 		}
@@ -172,6 +173,32 @@ func (db *DB) AddProduct(ctx context.Context, actor string, p portal.Product) (p
 		return t.audit(Entry{Actor: actor, Action: "product.add", Entity: "product", EntityUID: p.UID, After: tojson(p)})
 	})
 	return p, err
+}
+
+// SetProduct changes what is sold. Machines, and copies above a lower quota, stay as they are until the service's package
+// is changed or staff apply it.
+func (db *DB) SetProduct(ctx context.Context, actor string, p portal.Product) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	return db.update(ctx, "set product", func(t *tx) error {
+		before, err := product(ctx, t, p.ID)
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(`UPDATE products SET name = $1, quota = $2, storage = $3, mode = $4, mode_choice = $5, compress = $6, bwlimit = $7,
+				fleecing = $8, eviction = $9, last_copy = $10, spread = $11, start_hours = $12, protect = $13, safety_copy = $14, hardware = $15,
+				snapshots = $16, snapshot_days = $17, snapshot_memory = $18 WHERE id = $19`,
+			p.Name, p.Quota, p.Storage, p.Mode, p.ModeChoice, p.Compress, p.BWLimit, p.Fleecing, p.Policy.Eviction, p.Policy.LastCopy,
+			int64(p.Spread/time.Minute), int64(p.StartWindow/time.Hour), p.Protect, p.SafetyCopy, tojson(p.Spec), p.Snapshots, p.SnapshotDays, p.SnapMemory, p.ID)
+		if unique(err, "products.name") {
+			return portal.Invalid("name", "There is a product named %q already.", p.Name)
+		}
+		if err != nil {
+			return err
+		}
+		return t.audit(Entry{Actor: actor, Action: "product.set", Entity: "product", EntityUID: before.UID, Before: tojson(before), After: tojson(p)})
+	})
 }
 
 // Products gives all products by name.

@@ -11,14 +11,14 @@ import (
 	"stowage/portal"
 )
 
-const serviceColumns = `s.id, s.uid, s.client_id, s.product_id, s.server_id, s.vmid, s.name, s.brand, s.state, s.quota, s.mode,
+const serviceColumns = `s.id, s.uid, s.client_id, s.product_id, s.server_id, s.vmid, s.name, s.brand, s.state, s.quota, s.mode, s.own,
 	s.machine_uuid, s.machine_made, s.machine_macs, s.node, s.status, s.lock, s.lock_since, s.uptime, s.hardware, s.seen_at, s.config_at`
 
 func scanService(s scanner) (v portal.Service, err error) {
 	var quota, lockSince, seen, config sql.NullInt64
 	var uptime int64
-	var hardware string
-	err = s.Scan(&v.ID, &v.UID, &v.ClientID, &v.ProductID, &v.ServerID, &v.VMID, &v.Name, &v.Brand, &v.State, &quota, &v.Mode,
+	var own, hardware string
+	err = s.Scan(&v.ID, &v.UID, &v.ClientID, &v.ProductID, &v.ServerID, &v.VMID, &v.Name, &v.Brand, &v.State, &quota, &v.Mode, &own,
 		&v.Identity.UUID, &v.Identity.Made, &v.Identity.MACs, &v.Node, &v.Status, &v.Lock, &lockSince, &uptime, &hardware, &seen, &config)
 	if err != nil {
 		return v, err
@@ -29,6 +29,11 @@ func scanService(s scanner) (v portal.Service, err error) {
 	}
 	v.LockSince, v.SeenAt, v.ConfigAt = at(lockSince), at(seen), at(config)
 	v.Uptime = time.Duration(uptime) * time.Second
+	if own != "{}" {
+		if err := json.Unmarshal([]byte(own), &v.Own); err != nil {
+			return v, err
+		}
+	}
 	return v, json.Unmarshal([]byte(hardware), &v.Hardware)
 }
 
@@ -45,12 +50,15 @@ func (db *DB) AddService(ctx context.Context, actor string, s portal.Service, zo
 	if _, err := portal.Zone(zone); err != nil {
 		return s, err
 	}
+	if err := s.Own.Validate(true); err != nil {
+		return s, err
+	}
 	s.Name, s.UID, s.State = name, db.UID(), portal.ServiceActive
 	err = db.update(ctx, "add service", func(t *tx) error {
-		s.ID, err = t.insert(`INSERT INTO services (uid, client_id, product_id, server_id, vmid, name, brand, state, quota, mode,
+		s.ID, err = t.insert(`INSERT INTO services (uid, client_id, product_id, server_id, vmid, name, brand, state, quota, mode, own,
 				machine_uuid, machine_made, machine_macs, node, status, hardware, seen_at, config_at, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
-			s.UID, s.ClientID, s.ProductID, s.ServerID, s.VMID, s.Name, s.Brand, s.State, s.Quota, s.Mode,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
+			s.UID, s.ClientID, s.ProductID, s.ServerID, s.VMID, s.Name, s.Brand, s.State, s.Quota, s.Mode, tojson(s.Own),
 			strings.ToLower(s.Identity.UUID), s.Identity.Made, s.Identity.MACs, s.Node, s.Status, tojson(s.Hardware), t.now.Unix(), t.now.Unix(), t.now.Unix())
 		if unique(err, "services.server_id") {
 			return portal.Invalid("vmid", "Machine %d on that server belongs to a service already.", s.VMID)
@@ -341,5 +349,23 @@ func (db *DB) SetServiceQuota(ctx context.Context, actor, serviceUID string, quo
 		}
 		t.touch(s.ID)
 		return t.audit(Entry{Actor: actor, Action: "service.quota", Entity: "service", EntityUID: s.UID, ServiceID: s.ID, Before: tojson(s.Quota), After: tojson(quota)})
+	})
+}
+
+// SetServiceOwn gives a service what its machine has in place of its product's. Nothing on the machine changes.
+func (db *DB) SetServiceOwn(ctx context.Context, actor, serviceUID string, own portal.Spec) error {
+	if err := own.Validate(true); err != nil {
+		return err
+	}
+	return db.update(ctx, "set service own", func(t *tx) error {
+		s, err := scanService(t.QueryRowContext(ctx, `SELECT `+serviceColumns+` FROM services s WHERE s.uid = $1`, serviceUID))
+		if err != nil {
+			return missing(err)
+		}
+		if _, err := t.exec(`UPDATE services SET own = $1 WHERE id = $2`, tojson(own), s.ID); err != nil {
+			return err
+		}
+		t.touch(s.ID)
+		return t.audit(Entry{Actor: actor, Action: "service.own", Entity: "service", EntityUID: s.UID, ServiceID: s.ID, Before: tojson(s.Own), After: tojson(own)})
 	})
 }

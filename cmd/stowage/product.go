@@ -10,6 +10,7 @@ import (
 
 type productCmd struct {
 	Add  productAddCmd  `cmd:"" help:"Add what is sold."`
+	Set  productSetCmd  `cmd:"" help:"Change what is sold. No machine changes."`
 	List productListCmd `cmd:"" help:"List products."`
 }
 
@@ -31,26 +32,24 @@ type productAddCmd struct {
 	CatchUp       int    `placeholder:"HOURS" help:"Hours after its time within which a scheduled backup may still start; without it, the setting catch_up_hours."`
 	Protect       int    `placeholder:"COUNT" help:"Backups that a client may protect from removal."`
 
-	Snapshots    int `placeholder:"COUNT" help:"Quota of snapshots."`
-	SnapshotDays int `default:"1" placeholder:"DAYS" help:"Days that a snapshot lives, 1 to 10."`
+	SafetyCopy bool `default:"true" negatable:"" help:"The present state is saved before a restore."`
 
-	Sockets     int    `placeholder:"COUNT" help:"Hardware: CPU sockets."`
-	Cores       int    `placeholder:"COUNT" help:"Hardware: cores of each socket."`
-	Memory      int    `placeholder:"MB" help:"Hardware: memory in MB."`
-	Disk        int64  `placeholder:"GIB" help:"Hardware: size of the system disk in GiB."`
-	DiskStorage string `placeholder:"STORAGE" help:"Hardware: storage of the system disk."`
-	DiskDevice  string `default:"scsi0" placeholder:"DEVICE" help:"Hardware: device of the system disk (${default})."`
-	Bridge      string `placeholder:"BRIDGE" help:"Hardware: bridge of the network card."`
-	VLAN        int    `name:"vlan" placeholder:"TAG" help:"Hardware: VLAN of the network card."`
+	Snapshots      int  `placeholder:"COUNT" help:"Quota of snapshots."`
+	SnapshotDays   int  `default:"1" placeholder:"DAYS" help:"Days that a snapshot lives, 1 to 10."`
+	SnapshotMemory bool `default:"true" negatable:"" help:"Snapshots of a running machine may hold its memory."`
+
+	cloneFlags
+	machineFlags
 }
 
 // Run adds the product.
 func (c *productAddCmd) Run(a *app) error {
-	hardware, err := c.hardware()
-	if err != nil {
+	var spec portal.Spec
+	c.sold(&spec)
+	if err := c.cloneFlags.said(&spec); err != nil {
 		return err
 	}
-	return c.with(a, func(db *store.DB) error {
+	return c.with(a, func(db *store.DB) (err error) {
 		hours := c.CatchUp
 		if hours == 0 {
 			if hours, err = db.SettingInt(a.ctx, store.CatchUpHours); err != nil {
@@ -61,8 +60,8 @@ func (c *productAddCmd) Run(a *app) error {
 			Name: c.Name, Quota: c.Backups, Storage: c.BackupStorage, Mode: c.Mode, ModeChoice: c.ModeChoice, Compress: c.Compress,
 			BWLimit: c.Bwlimit, Fleecing: c.Fleecing, Spread: time.Duration(c.Spread) * time.Minute,
 			Policy:      portal.Policy{Eviction: portal.EvictionMode(c.Eviction), LastCopy: portal.LastCopyMode(c.LastCopy)},
-			StartWindow: time.Duration(hours) * time.Hour, Protect: c.Protect, Hardware: hardware,
-			Snapshots: c.Snapshots, SnapshotDays: c.SnapshotDays,
+			StartWindow: time.Duration(hours) * time.Hour, Protect: c.Protect, SafetyCopy: c.SafetyCopy, Spec: spec,
+			Snapshots: c.Snapshots, SnapshotDays: c.SnapshotDays, SnapMemory: c.SnapshotMemory,
 		})
 		if err != nil {
 			return err
@@ -72,28 +71,6 @@ func (c *productAddCmd) Run(a *app) error {
 			row(w, "name", added.Name)
 		})
 	})
-}
-
-// hardware gathers the flags of what the machine is made of.
-func (c *productAddCmd) hardware() (portal.Hardware, error) {
-	switch {
-	case c.Sockets < 0 || c.Cores < 0 || c.Memory < 0 || c.Disk < 0:
-		return portal.Hardware{}, wrongUse("--sockets, --cores, --memory and --disk are no negative numbers")
-	case c.VLAN < 0 || c.VLAN > 4094:
-		return portal.Hardware{}, wrongUse("--vlan is a number from 1 to 4094")
-	case c.DiskStorage != "" && c.Disk == 0:
-		return portal.Hardware{}, wrongUse("--disk-storage needs --disk")
-	case c.VLAN != 0 && c.Bridge == "":
-		return portal.Hardware{}, wrongUse("--vlan needs --bridge")
-	}
-	h := portal.Hardware{Sockets: c.Sockets, Cores: c.Cores, MemoryMB: c.Memory}
-	if c.Disk > 0 {
-		h.Disks = []portal.Disk{{Key: c.DiskDevice, Size: c.Disk << 30, Storage: c.DiskStorage, Backup: true}}
-	}
-	if c.Bridge != "" {
-		h.Nets = []portal.Net{{Key: "net0", Bridge: c.Bridge, Tag: c.VLAN}}
-	}
-	return h, nil
 }
 
 type productListCmd struct {

@@ -12,6 +12,7 @@ import (
 
 type serviceCmd struct {
 	Add           serviceAddCmd    `cmd:"" help:"Make an existing machine a service. Nothing on it changes."`
+	Set           serviceSetCmd    `cmd:"" help:"Change what a service's machine has in place of its product's. Nothing on it changes."`
 	List          serviceListCmd   `cmd:"" help:"List the services."`
 	ChangeProduct changeProductCmd `cmd:"" help:"Give a service another product. Nothing on its machine changes."`
 	AcceptMachine serviceAcceptCmd `cmd:"" help:"Say that the machine which has the service's vmid now is the right one."`
@@ -27,6 +28,7 @@ type serviceAddCmd struct {
 	Name    string `help:"Its name in the portal; the machine's own where it is left out."`
 	Mode    string `enum:",snapshot,suspend,stop" default:"" help:"A backup mode of its own, where the product allows one."`
 	Quota   int    `default:"-1" placeholder:"COUNT" help:"A backup quota of its own, instead of the product's."`
+	ownFlags
 }
 
 // Run reads who the machine is, and adds the service.
@@ -51,6 +53,7 @@ func (c *serviceAddCmd) Run(a *app) error {
 			return err
 		}
 		s := portal.Service{ClientID: client.ID, ProductID: product.ID, VMID: c.VMID, Name: c.Name, Mode: c.Mode}
+		c.said(&s.Own)
 		if c.Quota >= 0 {
 			s.Quota = &c.Quota
 		}
