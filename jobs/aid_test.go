@@ -19,6 +19,7 @@ import (
 
 	"stowage/portal"
 	"stowage/portal/lang"
+	"stowage/pve"
 	"stowage/pve/pvesim"
 	"stowage/store"
 )
@@ -385,4 +386,18 @@ func (w *world) machine() pvesim.Guest {
 	}
 	w.t.Fatal("no machine")
 	return pvesim.Guest{}
+}
+
+// config reads the machine's config as an administrator does.
+func (w *world) config() pve.GuestConfig {
+	w.t.Helper()
+	c, err := pve.New(pve.Config{Endpoints: []string{"https://pve1.test:8006"}, TokenID: pvesim.SimToken, Secret: pvesim.Secret, Transport: w.sim, Now: w.clock.Now})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	config, err := c.GuestConfig(context.Background(), w.machine().Node, w.service.VMID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return config
 }

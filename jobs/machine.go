@@ -42,6 +42,8 @@ func (t *turn) kindPreflight(config pve.GuestConfig) error {
 	switch t.op.Kind {
 	case portal.KindPower:
 		return t.powerPreflight()
+	case portal.KindReapply:
+		return t.reapplyPreflight()
 	}
 	return t.hold("The portal met a kind of work that it does not know.", fmt.Sprintf("unknown kind %q: written by a newer version?", t.op.Kind))
 }
@@ -65,4 +67,26 @@ func (t *turn) mayDo(scene pve.Scene, actions ...pve.Action) (bool, error) {
 		return false, t.lacksRight(missing)
 	}
 	return true, nil
+}
+
+// finishMachine goes on when the machine is in step with its package.
+func finishMachine(t *turn) error {
+	switch t.op.Kind {
+	case portal.KindReapply:
+		text := portal.Text("Your machine is in step with your package.")
+		if t.running && slices.ContainsFunc(t.op.Work.Changes, func(c portal.Applied) bool { return !c.Live }) {
+			text = "Your package is applied. Some of it, such as CPU and memory, holds from the machine's next start."
+		}
+		return t.end(portal.StateSucceeded, text, "", portal.SlotDone)
+	default:
+		return t.hold("The portal met a kind of work that it does not know.", fmt.Sprintf("nothing follows on re-applying in %q", t.op.Kind))
+	}
+}
+
+// reapplyPreflight is all that applying a package asks for beyond the machine itself.
+func (t *turn) reapplyPreflight() error {
+	if ok, err := t.mayDo(pve.Scene{}, pve.SetCPU, pve.SetMemory, pve.SetDisks, pve.SetNetwork, pve.SetOptions); !ok {
+		return err
+	}
+	return t.onward(portal.StepReapply)
 }

@@ -33,6 +33,7 @@ func init() {
 		portal.KindDelete:  {portal.StepDelete: deleteStep},
 		portal.KindProtect: {portal.StepProtect: protectStep},
 		portal.KindPower:   {portal.StepPower: powerErrand.step()},
+		portal.KindReapply: {portal.StepReapply: reapplyStep},
 	}
 }
 
@@ -53,6 +54,10 @@ type turn struct {
 	archive  *store.Archive // the archive that the dump made
 	doubted  bool           // the listing in which it was looked for proves nothing
 	victim   *portal.Copy   // chosen by look for intend
+
+	config  pve.GuestConfig // of the machine, as compare read it
+	running bool            // whether it ran then
+	differs []portal.Change // what compare found
 }
 
 func (e *Engine) begin(ctx context.Context, op portal.Operation) (*turn, error) {

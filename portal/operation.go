@@ -174,6 +174,7 @@ type Work struct {
 	Way      string `json:"way,omitempty"`      // of a password: agent, cloudinit
 
 	Changes []Applied `json:"changes,omitempty"` // what was changed on the machine, in order
+	Now     *Applied  `json:"now,omitempty"`     // the change that is under way
 	StopAt  time.Time `json:"stop_at,omitzero"`  // when the machine was seen to have stopped
 
 	Tries        int       `json:"tries,omitempty"`        // requests of the present step
@@ -182,9 +183,14 @@ type Work struct {
 
 // Applied is one change that was made on a machine, before and after, for people.
 type Applied struct {
-	What   Text `json:"what"`
-	Before Text `json:"before"`
-	After  Text `json:"after"`
+	Name   string `json:"name"` // as in Change
+	Key    string `json:"key,omitempty"`
+	To     string `json:"to,omitempty"`
+	Task   bool   `json:"task,omitempty"` // Proxmox makes a task of it
+	Live   bool   `json:"live,omitempty"` // it holds at once on a machine that runs
+	What   Text   `json:"what"`
+	Before Text   `json:"before"`
+	After  Text   `json:"after"`
 }
 
 // Scheduled tells whether the operation is for a slot.
@@ -192,13 +198,14 @@ func (o Operation) Scheduled() bool { return o.SlotDate != "" }
 
 // The limits of waiting.
 const (
-	SettleWindow = 5 * time.Minute  // a request whose answer was lost may still show up for so long
-	StuckAfter   = 2 * time.Hour    // a task whose log does not grow for so long is held
-	GiveUpAfter  = 24 * time.Hour   // bounds every operation
-	WatchFor     = 24 * time.Hour   // an unknown outcome is looked for so much longer
-	LateAfter    = 15 * time.Minute // a slot that starts later than this is late
-	CleanNeeded  = 2                // clean looks before a request counts as never arrived
-	MaxFailures  = 5                // panics in a row before an operation is parked
+	SettleWindow = 5 * time.Minute    // a request whose answer was lost may still show up for so long
+	StuckAfter   = 2 * time.Hour      // a task whose log does not grow for so long is held
+	GiveUpAfter  = 24 * time.Hour     // bounds every operation but the one below
+	ReapplyBy    = 7 * 24 * time.Hour // a package that was changed is applied when the machine can be worked on
+	WatchFor     = 24 * time.Hour     // an unknown outcome is looked for so much longer
+	LateAfter    = 15 * time.Minute   // a slot that starts later than this is late
+	CleanNeeded  = 2                  // clean looks before a request counts as never arrived
+	MaxFailures  = 5                  // panics in a row before an operation is parked
 )
 
 // What an operation says at its end in more than one place.

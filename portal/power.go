@@ -82,3 +82,17 @@ func (s Situation) free(behind bool) error {
 	}
 	return lockedByProxmox(s)
 }
+
+// ApplyPackage asks for a machine to be brought in step with its package: whatever is in the way is waited for.
+func ApplyPackage(actor string) Request {
+	return func(s Situation) (Operation, error) {
+		if s.Service.State != ServiceSuspended {
+			if err := mayAct(s, ""); err != nil {
+				return Operation{}, err
+			}
+		}
+		op := s.errand(KindReapply, actor)
+		op.Manual, op.StartBy, op.GiveUpAt = false, s.Now.Add(ReapplyBy), s.Now.Add(ReapplyBy)
+		return op, nil
+	}
+}

@@ -24,8 +24,8 @@ func (db *DB) ListOperations(ctx context.Context, q OperationQuery) ([]Operation
 	return lines, explainNil("list operations", err)
 }
 
-// ChangeProduct gives a service another product. Nothing on its machine changes, and no copy is removed: what is
-// over the new quota is shown as such.
+// ChangeProduct gives a service another product, and queues its application to the machine: whatever the machine is busy
+// with is waited for. No copy is removed: what is over the new quota is shown as such.
 func (db *DB) ChangeProduct(ctx context.Context, actor string, s portal.Service, p portal.Product) error {
 	return db.update(ctx, "change product", func(t *tx) error {
 		var before string
@@ -37,6 +37,30 @@ func (db *DB) ChangeProduct(ctx context.Context, actor string, s portal.Service,
 			return err
 		}
 		t.touch(s.ID)
+		if err := t.applyPackage(actor, s.ID); err != nil {
+			return err
+		}
 		return t.audit(Entry{Actor: actor, Action: "service.product", Entity: "service", EntityUID: s.UID, ServiceID: s.ID, Before: before, After: p.Name})
 	})
+}
+
+// applyPackage queues that a machine is brought in step with its package. One that waits already will see the newest.
+func (t *tx) applyPackage(actor string, serviceID int64) error {
+	svc, err := service(t.ctx, t, serviceID)
+	if err != nil {
+		return err
+	}
+	situation, err := loadSituation(t.ctx, t, svc, t.now)
+	if err != nil {
+		return err
+	}
+	op, err := portal.ApplyPackage(actor)(situation)
+	if err == nil {
+		err = t.insertOperation(&op, situation)
+	}
+	switch portal.CodeOf(err) {
+	case portal.CodeBusy, portal.CodeConflict: // it waits already, or there is no machine to apply it to
+		return nil
+	}
+	return err
 }
