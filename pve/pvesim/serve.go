@@ -3,7 +3,6 @@ package pvesim
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -186,13 +185,10 @@ func (s *Sim) encode(a answer) (http.Header, []byte) {
 		for k, v := range a.more {
 			out[k] = v
 		}
-		var buf bytes.Buffer
-		enc := json.NewEncoder(&buf)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(out); err != nil {
+		var err error
+		if body, err = appendJSON(nil, out); err != nil {
 			s.log.Error("encode", "error", err)
 		}
-		body = bytes.TrimRight(buf.Bytes(), "\n")
 		h.Set("Content-Type", "application/json;charset=UTF-8")
 	}
 	if a.status == http.StatusOK && a.plain {
