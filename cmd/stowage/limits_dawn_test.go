@@ -15,7 +15,7 @@ type nightResult struct {
 
 func (n *night) result() nightResult {
 	res := nightResult{slots: map[string]int{}}
-	rows, err := n.raw.Query(`SELECT l.state, l.reason, l.due_at, COALESCE(b.started_at, 0) FROM slots l LEFT JOIN backups b ON b.id = l.backup_id WHERE l.due_at >= ?`, nightStart.Unix())
+	rows, err := n.raw.Query(`SELECT l.state, l.reason, l.due_at, COALESCE(b.started_at, 0) FROM slots l LEFT JOIN backups b ON b.id = l.backup_id WHERE l.due_at >= ?`, n.start.Unix())
 	n.must(err)
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
@@ -45,7 +45,7 @@ func measureNight(t *testing.T, l *limits) {
 	l.say("  made %d machines within %s", len(n.guests), time.Since(began).Round(time.Millisecond))
 	began = time.Now()
 	cpu := cpuTime()
-	n.live(berlin(12, 0))
+	n.live(n.at(12, 0))
 	l.say("  the night took %s, %s of processor", time.Since(began).Round(time.Second), (cpuTime() - cpu).Round(time.Second))
 	r := n.result()
 	fmt.Println(r.slots, r.silent, quantile(r.late, .5), quantile(r.late, .95), quantile(r.late, .99))
@@ -56,7 +56,7 @@ func TestNightSmall(t *testing.T) {
 	began := time.Now()
 	n := newNight(t, plan)
 	t.Logf("made %s", time.Since(began))
-	n.live(berlin(12, 0))
+	n.live(n.at(12, 0))
 	r := n.result()
 	t.Log(r.slots, r.silent, quantile(r.late, .5), quantile(r.late, .95), quantile(r.late, .99), time.Since(began))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -20,6 +21,7 @@ import (
 
 	"stowage/jobs"
 	"stowage/portal"
+	"stowage/pve"
 	"stowage/pve/pvesim"
 	"stowage/store"
 )
@@ -33,6 +35,9 @@ type nightPlan struct {
 	failing  int // nodes, over all clusters, that fail during the night
 	presses  int // of "Back up now"
 	workers  int
+	stage    bool  // for real processes: around the present hour, on disk, and without schedules
+	bare     bool  // no copies are there yet, and none goes to shared storage
+	used     int64 // what every machine holds; 0 = log-normal
 }
 
 // night is one night of a hosting company in virtual time: the real engine on the real store, before simulated
@@ -43,6 +48,8 @@ type night struct {
 	r    *rand.Rand
 	dir  string
 
+	date   time.Time // midnight
+	start  time.Time
 	clock  *nightClock
 	db     *store.DB
 	raw    *sql.DB
@@ -116,16 +123,21 @@ const (
 	nightShared = "shared"
 )
 
-// nightStart is a Friday evening, 23:30 in Berlin.
-var nightStart = time.Date(2026, 11, 20, 22, 30, 0, 0, time.UTC)
+// nightDate is midnight in Berlin, of Friday on Saturday; the night begins half an hour before.
+var nightDate = time.Date(2026, 11, 20, 23, 0, 0, 0, time.UTC)
 
 func newNight(t *testing.T, plan nightPlan) *night {
 	t.Helper()
-	n := &night{t: t, plan: plan, r: rand.New(rand.NewPCG(plan.seed, 1)), clock: &nightClock{t: nightStart}, counts: map[string]int{}}
+	n := &night{t: t, plan: plan, r: rand.New(rand.NewPCG(plan.seed, 1)), date: nightDate, clock: &nightClock{}, counts: map[string]int{}}
 	parent := ""
 	if s, err := os.Stat("/dev/shm"); err == nil && s.IsDir() {
 		parent = "/dev/shm"
 	}
+	if plan.stage {
+		parent, n.date = "", time.Now().UTC().Truncate(time.Hour).Add(time.Hour)
+	}
+	n.start = n.date.Add(-30 * time.Minute)
+	n.clock.set(n.start)
 	var err error
 	if n.dir, err = os.MkdirTemp(parent, "stowage-night-"); err != nil {
 		t.Fatal(err)
@@ -148,6 +160,7 @@ func newNight(t *testing.T, plan nightPlan) *night {
 	n.engine = jobs.New(jobs.Options{
 		DB: n.db, Now: n.clock.now, Workers: plan.workers, RetryPause: time.Microsecond, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Transport: func(s portal.Server) http.RoundTripper { return n.sims[clusterOf(s.Name)] },
+		Observe:   n.count,
 	})
 	t.Cleanup(n.engine.Close)
 	n.populate()
@@ -163,6 +176,22 @@ func (n *night) must(err error) {
 	}
 }
 
+// count counts a request to Proxmox.
+func (n *night) count(_ string, c pve.Call) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.counts[c.Method+" "+c.Path]++
+}
+
+// counted gives what was asked of Proxmox since the last time.
+func (n *night) counted() map[string]int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := n.counts
+	n.counts = map[string]int{}
+	return out
+}
+
 func clusterName(i int) string { return fmt.Sprintf("cluster%02d", i) }
 
 func clusterOf(name string) (i int) {
@@ -172,9 +201,9 @@ func clusterOf(name string) (i int) {
 	return i
 }
 
-// berlin is a time of day of the night.
-func berlin(hour, minute int) time.Time {
-	return time.Date(2026, 11, 21, hour-1, minute, 0, 0, time.UTC)
+// at is a time of day of the night.
+func (n *night) at(hour, minute int) time.Time {
+	return n.date.Add(time.Duration(60*hour+minute) * time.Minute)
 }
 
 // sharesOfANode is how many machines clients have on one node: some have many there, more have one or two.
@@ -219,7 +248,7 @@ func (n *night) populate() {
 			owners[node.Name] = list
 		}
 		for _, g := range sim.Guests() {
-			m := nightMachine{vmid: g.VMID, client: owners[g.Node][0], quota: 3, due: n.due(), shared: n.r.IntN(10) == 0}
+			m := nightMachine{vmid: g.VMID, client: owners[g.Node][0], quota: 3, due: n.due(), shared: n.r.IntN(10) == 0 && !n.plan.bare}
 			owners[g.Node] = owners[g.Node][1:]
 			for i, h := range n.hosts {
 				if h.cluster == c && h.name == g.Node {
@@ -241,12 +270,16 @@ func (n *night) populate() {
 				Identity: portal.Identity{UUID: g.UUID, MACs: "x"}, Hardware: portal.Hardware{Disks: []portal.Disk{{Key: "scsi0", Size: d.Size, Backup: true}}},
 			}, "Europe/Berlin")
 			n.must(err)
-			at := m.due.Add(time.Hour) // Berlin
-			n.must(n.db.SaveSchedule(ctx, 0, m.service.UID, "cli", portal.EveryDay("Europe/Berlin", portal.TimeOfDay(at.Hour()*60+at.Minute()))))
+			if !n.plan.stage {
+				of := m.due.Sub(n.date) / time.Minute
+				n.must(n.db.SaveSchedule(ctx, 0, m.service.UID, "cli", portal.EveryDay("Europe/Berlin", portal.TimeOfDay(of))))
+			}
 			n.guests = append(n.guests, m)
 		}
 	}
 	n.history()
+	_, err = n.raw.Exec(`UPDATE services SET config_at = ? - id * 7919 % 3600`, n.start.Unix()) // read in turn, as in every hour
+	n.must(err)
 	n.must(n.engine.Sync(ctx))
 	n.must(n.engine.SyncArchives(ctx))
 }
@@ -260,13 +293,13 @@ func (n *night) client(name string) int64 {
 // due is when a machine's backup falls due: six of ten from 02:00 to 02:59, the others from 00:00 to 05:00.
 func (n *night) due() time.Time {
 	if n.r.IntN(10) < 6 {
-		return berlin(2, n.r.IntN(60))
+		return n.at(2, n.r.IntN(60))
 	}
 	minute := n.r.IntN(240) // of 00:00 to 02:00 and 03:00 to 05:00
 	if minute >= 120 {
 		minute += 60
 	}
-	return berlin(minute/60, minute%60)
+	return n.at(minute/60, minute%60)
 }
 
 // world is one cluster. Sizes are log-normal: half of the machines hold less than 20 GB, one in a hundred more than
@@ -280,7 +313,7 @@ func (n *night) world(c int) pvesim.World {
 	}
 	for i := range n.plan.machines {
 		used := int64(20e9 * math.Exp(0.8*n.r.NormFloat64()))
-		used = min(max(used, 200e6), 2e12)
+		used = cmp.Or(n.plan.used, min(max(used, 200e6), 2e12))
 		vmid := 100 + i
 		w.Guests = append(w.Guests, pvesim.Guest{
 			VMID: vmid, Node: w.Nodes[i%n.plan.nodes].Name, Name: fmt.Sprintf("h%d", vmid), Running: true,
@@ -297,6 +330,9 @@ func (n *night) world(c int) pvesim.World {
 // history puts the copies of the nights before on the storages and into the database, with the removals that made room
 // for them.
 func (n *night) history() {
+	if n.plan.bare {
+		return
+	}
 	tx, err := n.raw.BeginTx(n.t.Context(), nil)
 	n.must(err)
 	defer func() { _ = tx.Rollback() }()
@@ -323,7 +359,7 @@ func (n *night) history() {
 			volid := fmt.Sprintf("%s:backup/vzdump-qemu-%d-%s.vma.zst", storage, m.vmid, at.Format("2006_01_02-15_04_05"))
 			size := int64(m.takes.Seconds() * nightSpeed / 2)
 			_, err := add.Exec(uid, m.service.ID, m.service.ServerID, node, storage, volid, m.vmid, at.Unix(), at.Unix(), at.Add(m.takes).Unix(), size,
-				fmt.Sprintf(`[{"key":"scsi0","size":%d,"backup":true}]`, m.service.Hardware.Disks[0].Size), nightStart.Unix(), removed, how)
+				fmt.Sprintf(`[{"key":"scsi0","size":%d,"backup":true}]`, m.service.Hardware.Disks[0].Size), n.start.Unix(), removed, how)
 			n.must(err)
 			if how == "" {
 				n.must(n.sims[h.cluster].AddArchive(pvesim.Archive{
@@ -340,10 +376,10 @@ func (n *night) history() {
 // rest of the night.
 func (n *night) chooseFailures() {
 	for i, host := range n.r.Perm(len(n.hosts))[:n.plan.failing] {
-		from := berlin(1, 30).Add(time.Duration(n.r.Int64N(int64(2 * time.Hour))))
+		from := n.at(1, 30).Add(time.Duration(n.r.Int64N(int64(2 * time.Hour))))
 		to := from.Add(15*time.Minute + time.Duration(n.r.Int64N(int64(75*time.Minute))))
 		if i%5 == 4 {
-			to = berlin(20, 0)
+			to = n.at(20, 0)
 		}
 		n.failed = append(n.failed, nightFailure{host: host, from: from, to: to, power: i%3 == 2})
 	}
@@ -356,7 +392,7 @@ func (n *night) choosePresses() {
 			return
 		}
 		if m := n.guests[i]; m.copies == 1 && !n.failsEver(m.host) {
-			n.manual = append(n.manual, nightPress{machine: i, at: berlin(1, 0).Add(time.Duration(n.r.Int64N(int64(4 * time.Hour)))).Truncate(time.Second)})
+			n.manual = append(n.manual, nightPress{machine: i, at: n.at(1, 0).Add(time.Duration(n.r.Int64N(int64(4 * time.Hour)))).Truncate(time.Second)})
 		}
 	}
 }
@@ -438,7 +474,7 @@ func (n *night) live(until time.Time) {
 		turns := 0
 		wake("drive", time.Second, func() (err error) { turns, err = n.engine.Drive(ctx); return err })
 		wake("notes", 5*time.Second, func() error { return n.engine.MirrorNotes(ctx) })
-		wake("configs", time.Minute, func() error { return n.engine.CheckConfigs(ctx, 200) })
+		wake("configs", time.Minute, func() error { return n.engine.CheckConfigs(ctx, 10) })
 		wake("check", time.Minute, func() error { return n.engine.CheckAll(ctx) })
 		if !now.Before(until) || n.over(now) {
 			return
@@ -474,7 +510,7 @@ func (n *night) nextDue(now time.Time) time.Time {
 
 // over tells whether everything that was to be has ended.
 func (n *night) over(now time.Time) bool {
-	if now.Before(berlin(5, 1)) {
+	if now.Before(n.at(5, 1)) {
 		return false
 	}
 	var open int
@@ -484,11 +520,11 @@ func (n *night) over(now time.Time) bool {
 
 // idle tells whether nothing moves any more but clocks.
 func (n *night) idle(now time.Time) bool {
-	if now.Before(berlin(5, 1)) {
+	if now.Before(n.at(5, 1)) {
 		return false
 	}
 	for _, f := range n.failed {
-		if now.Before(f.to) && f.to.Before(berlin(12, 0)) {
+		if now.Before(f.to) && f.to.Before(n.at(12, 0)) {
 			return false
 		}
 	}

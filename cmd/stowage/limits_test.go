@@ -25,6 +25,10 @@ var measures = []struct {
 }{
 	{"tick", measureTick},
 	{"plan", measurePlan},
+	{"pages", measurePages},
+	{"streams", measureStreams},
+	{"start", measureStart},
+	{"kill", measureKill},
 	{"night", measureNight},
 }
 
