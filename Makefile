@@ -2,9 +2,12 @@
 
 LISTEN  ?= 127.0.0.1:8080
 SECONDS ?= 60
+FUZZ    ?= .
 GO      ?= go
 
-LINT_VERSION := v2.15.0
+LINT_VERSION     := v2.15.0
+VULN_VERSION     := v1.8.0
+LICENSES_VERSION := v1.6.0
 CACHE := .cache
 LINT  := $(CACHE)/golangci-lint-$(LINT_VERSION)/golangci-lint
 
@@ -16,7 +19,7 @@ ASSETS      := static/dist/manifest.json
 ASSET_FILES := $(wildcard static/src/* static/build/*.go templates/*.templ) $(filter-out %_test.go %_templ.go,$(wildcard templates/*.go))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check build bench soak tools assets chromium format vet lint generated tidy arrows
+.PHONY: help run test check build bench soak tools assets chromium format vet lint generated tidy arrows vulnerabilities licences
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +30,7 @@ run: build ## the whole portal with a simulated Proxmox VE and demo data, at LIS
 test: tools $(ASSETS) chromium ## every test
 	$(GO) test -timeout 40m ./...
 
-check: tools $(ASSETS) format vet lint generated tidy arrows ## formatting, vet, linters, generated code, import arrows
+check: tools $(ASSETS) format vet lint generated tidy arrows licences vulnerabilities ## formatting, vet, linters, generated code, import arrows, licences, vulnerabilities
 
 build: tools $(ASSETS) ## bin/stowage
 	$(GO) build -ldflags "$(LDFLAGS)" -o bin/stowage ./cmd/stowage
@@ -39,8 +42,9 @@ bench: tools $(ASSETS) ## benchmarks, their results as a table
 			printf "%-18s %-44s %12s %16s %14s\n", pkg, $$1, $$2, $$3, $$5 } \
 		/^(FAIL|panic|---)/ { print; bad = 1 } END { exit bad }'
 
-soak: tools $(ASSETS) ## random crashes and faults for SECONDS (60), the seed printed
+soak: tools $(ASSETS) ## random crashes and faults for SECONDS (60), the seed printed; then each fuzz target (FUZZ= chooses) for a minute at most
 	SOAK_SECONDS=$(SECONDS) $(GO) test ./jobs -run TestSoak -count=1 -v -timeout $$(( $(SECONDS) + 600 ))s
+	GO="$(GO)" .ci/fuzz $$(( $(SECONDS) < 60 ? $(SECONDS) : 60 )) '$(FUZZ)'
 
 # What has to be on the machine.
 tools:
@@ -95,3 +99,10 @@ tidy:
 
 arrows:
 	$(GO) test -run TestArrows ./cmd/stowage
+
+# gosec runs within lint. The other two look at what is linked and bundled.
+vulnerabilities:
+	@GO="$(GO)" .ci/dependencies vulnerabilities $(CACHE)/govulncheck-$(VULN_VERSION) $(VULN_VERSION)
+
+licences:
+	@GO="$(GO)" .ci/dependencies licences $(CACHE)/go-licenses-$(LICENSES_VERSION) $(LICENSES_VERSION)

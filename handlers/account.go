@@ -16,6 +16,8 @@ func (s *Site) accountPage(c echo.Context) templates.AccountPage {
 	return templates.AccountPage{Frame: s.frame(c, "Account", templates.AreaAccount), Zone: l.Zone, Zones: portal.Zones(), Language: l.Language, Sessions: -1}
 }
 
+var backToAccount = templates.WayOut{Label: "Back to the account", Href: "/account"}
+
 // changePassword gives the login a new password and ends its sessions everywhere else.
 func (s *Site) changePassword(c echo.Context) error {
 	l := login(c)
@@ -28,7 +30,7 @@ func (s *Site) changePassword(c echo.Context) error {
 	if err != nil {
 		return web.Again(err, func(refusal *portal.Error) (web.Component, error) {
 			v := s.accountPage(c)
-			v.Errors, v.Refusal = wrong, refused(refusal, nil)
+			v.Errors, v.Refusal = wrong, refused(refusal, nil, backToAccount)
 			return v.View(), nil
 		})
 	}
@@ -75,7 +77,7 @@ func (s *Site) changeZone(c echo.Context) error {
 	if err != nil {
 		return web.Again(err, func(refusal *portal.Error) (web.Component, error) {
 			v := s.accountPage(c)
-			v.ZoneWrong, v.Refusal = refusal.Sentence, refused(refusal, nil)
+			v.ZoneWrong, v.Refusal = refusal.Sentence, refused(refusal, nil, backToAccount)
 			if form.Has("zone") {
 				v.Zone = form["zone"]
 			}
@@ -98,7 +100,7 @@ func (s *Site) changeLanguage(c echo.Context) error {
 	if err != nil {
 		return web.Again(err, func(refusal *portal.Error) (web.Component, error) {
 			v := s.accountPage(c)
-			v.LanguageWrong, v.Refusal = refusal.Sentence, refused(refusal, nil)
+			v.LanguageWrong, v.Refusal = refusal.Sentence, refused(refusal, nil, backToAccount)
 			return v.View(), nil
 		})
 	}

@@ -40,7 +40,7 @@ type FaultKind struct {
 // FaultTarget is something that can be broken now.
 type FaultTarget struct {
 	Target string
-	Name   portal.Text
+	Name   portal.Text // "" where there is only one, ever
 }
 
 // Fault is something that is broken.
@@ -144,7 +144,7 @@ func (s *Site) noteFault(ctx context.Context, l portal.Login, action string, f F
 func (s *Site) faultsAgain(c echo.Context, err error, kind, target string) error {
 	return web.Again(err, func(refusal *portal.Error) (web.Component, error) {
 		page := s.faultsPage(c, kind, target)
-		page.Refusal = refused(refusal, nil)
+		page.Refusal = refused(refusal, nil, templates.WayOut{Label: "Look again", Href: faultsPath})
 		return page.View(), nil
 	})
 }

@@ -143,7 +143,7 @@ func (s *Site) staffAgain(c echo.Context, err error, reason string) error {
 		if err != nil {
 			return nil, err
 		}
-		page.Refusal, page.Actions.Reason = refused(refusal, nil), reason
+		page.Refusal, page.Actions.Reason = refused(refusal, nil, templates.WayOut{Label: "See how it goes", Href: "/admin/operations/" + page.Operation.UID}), reason
 		if refusal.Field == "reason" {
 			page.Actions.Wrong = refusal.Sentence
 		}

@@ -41,5 +41,8 @@ func (s *Site) listAllOperations(c echo.Context) error {
 	for _, line := range lines {
 		v.Rows = append(v.Rows, t.row(line))
 	}
+	if len(lines) == 0 {
+		v.Unknown = asReference(f.Query)
+	}
 	return show(c, v)
 }

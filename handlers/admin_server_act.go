@@ -47,7 +47,7 @@ func (s *Site) confirmGone(c echo.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			page.Refusal = refused(refusal, nil)
+			page.Refusal = refused(refusal, nil, templates.WayOut{Label: "Back to the server", Href: serverPath(c)})
 			return page.View(), nil
 		})
 	}
@@ -92,7 +92,7 @@ func (s *Site) letRemovalsGoOn(c echo.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			page.Refusal = refused(refusal, nil)
+			page.Refusal = refused(refusal, nil, templates.WayOut{Label: "Back to the server", Href: serverPath(c)})
 			for i, b := range page.Brakes {
 				if b.ID == c.Param("storage") && refusal.Field == "reason" {
 					page.Brakes[i].Reason, page.Brakes[i].Wrong = form["reason"], refusal.Sentence
@@ -126,11 +126,11 @@ func staffMay(c echo.Context) templates.Act {
 	return templates.Allowed()
 }
 
-func placeName(row store.StorageRow) string {
+func placeName(row store.StorageRow) portal.Text {
 	if row.Node == "" {
-		return row.Name
+		return portal.Verbatim(row.Name)
 	}
-	return row.Name + " on " + row.Node
+	return portal.Say("%s on %s", row.Name, row.Node)
 }
 
 func (d desk) doubt(row store.StorageRow, act templates.Act) templates.StorageDoubt {

@@ -3,7 +3,9 @@ package handlers
 import (
 	"context"
 	"net/url"
+	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -47,7 +49,20 @@ func (s *Site) listAllServices(c echo.Context) error {
 		row.Client = line.ClientName
 		v.Rows = append(v.Rows, row)
 	}
+	if len(lines) == 0 {
+		v.Unknown = asReference(f.Query)
+	}
 	return show(c, v)
+}
+
+var referenceShape = regexp.MustCompile(`^[0-9A-Z]{3}-[0-9A-Z]{3}$`)
+
+// asReference gives what was searched for as a reference, where it looks like one.
+func asReference(query string) string {
+	if query = strings.ToUpper(query); referenceShape.MatchString(query) {
+		return query
+	}
+	return ""
 }
 
 func (s *Site) serverFilter(ctx context.Context, chosen string) (templates.Filter, error) {

@@ -37,7 +37,7 @@ func (s *Site) deleteBackup(c echo.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			page.Refusal = refused(refusal, v.ways(refusal, ""))
+			page.Refusal = refused(refusal, v.ways(refusal, ""), v.backToBackups())
 			return page.View(), nil
 		})
 	}

@@ -55,7 +55,7 @@ func (s *Site) backupsAgain(c echo.Context, err error, note string, change func(
 		if err != nil {
 			return nil, err
 		}
-		page.Refusal = refused(refusal, v.ways(refusal, note))
+		page.Refusal = refused(refusal, v.ways(refusal, note), v.backToBackups())
 		if change != nil {
 			change(&page, refusal)
 		}

@@ -62,7 +62,7 @@ func (s *Site) operationAgain(c echo.Context, err error) error {
 		if err != nil {
 			return nil, err
 		}
-		page.Refusal = refused(refusal, v.ways(refusal, ""))
+		page.Refusal = refused(refusal, v.ways(refusal, ""), templates.WayOut{Label: "See how it goes", Href: v.path("operations", page.Operation.UID)})
 		return page.View(), nil
 	})
 }

@@ -23,7 +23,11 @@ func (s *Site) ErrorPage(c echo.Context, p web.Problem) web.Component {
 	return v.View()
 }
 
-// refused is a refusal as the page shows it, with the buttons that help.
-func refused(e *portal.Error, ways []templates.WayOut) *templates.Refusal {
+// refused is a refusal as the page shows it, with the buttons that help. Where there is none for it, and nothing to
+// put right on the page, back leads to what holds now.
+func refused(e *portal.Error, ways []templates.WayOut, back templates.WayOut) *templates.Refusal {
+	if len(ways) == 0 && e.Code != portal.CodeInvalid {
+		ways = []templates.WayOut{back}
+	}
 	return &templates.Refusal{Sentence: e.Sentence, Ways: ways}
 }

@@ -177,6 +177,11 @@ func (v *shown) ways(refusal *portal.Error, note string) []templates.WayOut {
 	return out
 }
 
+// backToBackups leads to what holds now.
+func (v *shown) backToBackups() templates.WayOut {
+	return templates.WayOut{Label: "Back to the backups", Href: v.path("backups")}
+}
+
 // asRefusal gives the error with words for people.
 func asRefusal(err error) (*portal.Error, bool) {
 	var refusal *portal.Error

@@ -380,7 +380,7 @@ func (v *shown) choosePage(f templates.Frame, note string) templates.ChoosePage 
 		})
 	}
 	if room.Allowed && p.Act.Can {
-		p.Act = templates.Denied("A place is free: no copy has to go for a new backup.").With(templates.WayOut{Label: "Back to the backups", Href: v.path("backups")})
+		p.Act = templates.Denied("A place is free: no copy has to go for a new backup.").With(v.backToBackups())
 	}
 	return p
 }

@@ -198,6 +198,9 @@ func (v *shown) slot(dot *templates.Dot, i int) {
 			dot.NextTry = portal.Say("It may start until %s.", v.clock(s.StartBy, s.DueAt))
 		}
 	case portal.SlotFailed, portal.SlotMissed, portal.SlotSkipped:
+		if s.State != portal.SlotSkipped {
+			dot.Reference = s.Reference
+		}
 		if next := v.nextRuns(1); len(next) > 0 && i == len(v.Slots)-1 {
 			dot.NextTry = portal.Say("The next run is %s.", portal.Near(next[0].Due, v.Now, v.loc))
 		}

@@ -60,7 +60,7 @@ func lookDump(t *turn) (seen portal.Sight, err error) {
 	}
 	if (seen.Task == portal.TaskEnded || t.parsed.Finished) && !seen.Done && err == nil {
 		// The task says that it is made, and the listing doesn't show it. One of both is wrong: look again.
-		if t.now.Sub(t.op.ProgressAt) < unlistedFor || t.doubted && t.now.Before(t.op.StartBy) {
+		if t.now.Sub(t.op.ProgressAt) < unlistedFor || t.now.Before(t.op.StartBy) && (t.doubted || t.there(t.parsed.Archive)) {
 			seen.Task = portal.TaskUnreachable
 		}
 	}
@@ -100,6 +100,16 @@ func (t *turn) lookArchive(volid string) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// there asks the storage for an archive by its name, which no listing that was cut short can hide. Only a storage that
+// says that it hasn't got it has not.
+func (t *turn) there(volid string) bool {
+	if volid == "" {
+		return false
+	}
+	_, err := t.link.client.Archive(t, cmp.Or(t.op.IntentNode, t.op.Node), t.sit.Product.Storage, volid)
+	return pve.ClassOf(err) != pve.Gone
 }
 
 // lacks tells whether a copy on the storage is absent since this operation was there, believed missing or not: then

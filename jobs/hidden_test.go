@@ -39,8 +39,25 @@ func TestHiddenForLong(t *testing.T) {
 	w.wantCopies(2, 2)
 }
 
-// TestHiddenAlone has it hide the new copy alone, which casts no doubt on the listing, until that counts as a failed
-// attempt: before another is made the archive is found by its mark.
+// TestHiddenFirst hides the machine's first backup, which no other copy vouches for: asked for by its name, it is
+// there.
+func TestHiddenFirst(t *testing.T) {
+	t.Parallel()
+	w := scene(t, worldOptions{})
+	w.every("03:00")
+	w.until("11-21 01:59")
+	w.waitFor(time.Hour, "the request", func() bool { return len(w.changes("POST", "/vzdump")) == 1 })
+	whole := w.hide(pvesim.EmptyListing, 0)
+	w.run(80 * time.Minute)
+	whole()
+	w.until("11-21 04:00")
+	w.wantSlot("11-21", portal.SlotDone, "")
+	w.wantRequests(1)
+	w.wantCopies(1, 1)
+}
+
+// TestHiddenAlone hides the new copy alone, from the listing and by its name, until that counts as a failed attempt:
+// before another is made the archive is found by its mark.
 func TestHiddenAlone(t *testing.T) {
 	t.Parallel()
 	w := scene(t, worldOptions{})
@@ -49,8 +66,10 @@ func TestHiddenAlone(t *testing.T) {
 	w.until("11-21 01:59")
 	w.waitFor(time.Hour, "the request", func() bool { return len(w.changes("POST", "/vzdump")) == 3 })
 	whole := w.hide(pvesim.TruncatedListing, 2)
+	named := w.inject(pvesim.Fault{Kind: pvesim.Refuse, Method: "GET", Path: `/content/.`, Status: 500, Reason: "volume_size_info on 'it' failed - no format"})
 	w.waitFor(time.Hour, "a failed attempt", func() bool { return w.last().Attempt == 1 })
 	whole()
+	named()
 	w.until("11-21 04:00")
 	w.wantSlot("11-21", portal.SlotDone, "")
 	w.wantRequests(3)

@@ -23,8 +23,8 @@ func seconds(t *testing.T, name string, otherwise int) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// search plays random scenarios for a while with several crashes and faults in each, under a printed seed.
-func search(t *testing.T, lasts time.Duration, most int) {
+// soakSeed gives the seed of a search: SOAK_SEED, or one of the clock's, and prints it.
+func soakSeed(t *testing.T) uint64 {
 	seed := uint64(time.Now().UnixNano())
 	if v := os.Getenv("SOAK_SEED"); v != "" {
 		var err error
@@ -33,7 +33,12 @@ func search(t *testing.T, lasts time.Duration, most int) {
 		}
 	}
 	t.Logf("SOAK_SEED=%d", seed)
-	r := rand.New(rand.NewPCG(seed, 1))
+	return seed
+}
+
+// search plays random scenarios for a while with several crashes and faults in each, under a printed seed.
+func search(t *testing.T, lasts time.Duration, most int) {
+	r := rand.New(rand.NewPCG(soakSeed(t), 1))
 	all := scenarios()
 	prepared := map[int]snapshot{}
 	clean := map[int]*world{}
@@ -85,5 +90,6 @@ func TestSoak(t *testing.T) {
 	if os.Getenv("SOAK_SECONDS") == "" {
 		t.Skip("needs SOAK_SECONDS: make soak SECONDS=n")
 	}
+	t.Parallel()
 	search(t, seconds(t, "SOAK_SECONDS", 0), 5)
 }

@@ -255,6 +255,8 @@ func (c *Client) DeleteArchive(ctx context.Context, node, storage, volid string)
 }
 
 var (
+	storageName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]*$`)
+
 	dumpName = regexp.MustCompile(`(?:^|/)(vzdump-(qemu|lxc|openvz)-(\d{1,9})-\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d\.([a-z0-9.]+))$`)
 	pbsName  = regexp.MustCompile(`^(?:backup/)?((vm|ct)/(\d{1,9})/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ))$`)
 )
@@ -262,7 +264,7 @@ var (
 // VolidOfPath gives the volid that a task's log will have made: the log names a file of a directory storage by its path,
 // and a copy on a Proxmox Backup Server as vm/100/2026-11-20T09:38:53Z.
 func VolidOfPath(storage, path string) (string, bool) {
-	if storage == "" || strings.ContainsAny(storage, ":/ ") {
+	if !storageName.MatchString(storage) {
 		return "", false
 	}
 	if m := pbsName.FindStringSubmatch(path); m != nil {

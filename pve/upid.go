@@ -38,7 +38,7 @@ func ParseUPID(s string) (UPID, error) {
 		return UPID{}, fmt.Errorf("not a UPID: %q", clip(s, 120))
 	}
 	u := UPID{Node: m[1], PID: int(pid), PStart: pstart, Start: time.Unix(start, 0).UTC(), Type: m[5], ID: m[6], User: m[7], raw: s}
-	if user, token, ok := strings.Cut(u.User, "!"); ok {
+	if user, token, _ := strings.Cut(u.User, "!"); token != "" {
 		u.User, u.Token = user, token
 	}
 	return u, nil

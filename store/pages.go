@@ -38,6 +38,7 @@ type SlotView struct {
 	Began     time.Time // of its operation
 	Ended     time.Time
 	Size      int64 // of the copy that it led to
+	Reference string
 	Attempt   int
 	RunAfter  time.Time // of an operation that waits
 	WaitsFor  portal.Text
@@ -187,10 +188,11 @@ func ledgerStart(now time.Time) time.Time { return now.Add(-(LedgerDays + 1) * 2
 func slotViews(ctx context.Context, q querier, serviceID int64, since time.Time) ([]SlotView, error) {
 	return collect(ctx, q, func(s scanner) (v SlotView, err error) {
 		var due, start, ended, began, done, run, size sql.NullInt64
-		var op, waits, state sql.NullString
+		var op, reference, waits, state sql.NullString
 		var attempt sql.NullInt64
-		err = s.Scan(&v.ServiceID, &v.ScheduleID, &v.Date, &due, &start, &v.State, &v.Reason, &ended, &op, &began, &done, &run, &attempt, &waits, &state, &size)
+		err = s.Scan(&v.ServiceID, &v.ScheduleID, &v.Date, &due, &start, &v.State, &v.Reason, &ended, &op, &reference, &began, &done, &run, &attempt, &waits, &state, &size)
 		v.DueAt, v.StartBy, v.EndedAt, v.Operation = at(due), at(start), at(ended), op.String
+		v.Reference = reference.String
 		v.Began, v.Ended, v.Attempt, v.WaitsFor, v.Size = at(began), at(done), int(attempt.Int64), portal.Text(waits.String), size.Int64
 		v.Cancelled = state.String == string(portal.StateCancelled)
 		if state.String == string(portal.StateQueued) {
@@ -198,7 +200,7 @@ func slotViews(ctx context.Context, q querier, serviceID int64, since time.Time)
 		}
 		return v, err
 	}, `SELECT l.service_id, l.schedule_id, l.local_date, l.due_at, l.start_by, l.state, l.reason, l.ended_at,
-			o.uid, COALESCE(b.started_at, o.started_at), COALESCE(b.ended_at, o.ended_at), o.run_after, o.attempt, o.waits_for, o.state, b.size
+			o.uid, o.reference, COALESCE(b.started_at, o.started_at), COALESCE(b.ended_at, o.ended_at), o.run_after, o.attempt, o.waits_for, o.state, b.size
 		FROM slots l LEFT JOIN operations o ON o.id = l.operation_id LEFT JOIN backups b ON b.id = l.backup_id
 		WHERE l.service_id = $1 AND l.due_at >= $2 ORDER BY l.due_at`, serviceID, since.Unix())
 }

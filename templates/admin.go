@@ -49,6 +49,7 @@ type NeedItem struct {
 type AdminServicesPage struct {
 	Frame
 	Query   string
+	Unknown string // a reference was searched for that no operation has
 	Filters []Filter
 	Rows    []AdminServiceRow
 	Paging  Paging
@@ -106,6 +107,7 @@ type ExternalRow struct {
 type AdminOperationsPage struct {
 	Frame
 	Query   string
+	Unknown string // a reference was searched for that no operation has
 	Filters []Filter
 	Rows    []OperationRow
 	Paging  Paging
@@ -155,7 +157,7 @@ type ServerRow struct {
 
 // StorageRow is a storage that holds backups.
 type StorageRow struct {
-	Name    string
+	Name    portal.Text
 	Type    string
 	Used    portal.Text // "412 GiB of 1.8 TiB"
 	Percent int
@@ -180,7 +182,7 @@ type AdminServerPage struct {
 // StorageDoubt is a storage from which so many archives are absent that a person's word is needed.
 type StorageDoubt struct {
 	ID       string
-	Name     string
+	Name     portal.Text
 	Sentence portal.Text // what is absent, and since when
 	Act      Act         // say that it is really gone
 }
@@ -188,7 +190,7 @@ type StorageDoubt struct {
 // StorageBrake is a storage on which automatic removals stopped.
 type StorageBrake struct {
 	ID       string
-	Name     string
+	Name     portal.Text
 	Sentence portal.Text // since when
 	Act      Act         // let them go on
 	Reason   string      // typed, after a refusal

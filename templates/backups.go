@@ -1,6 +1,8 @@
 package templates
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 
 	"stowage/portal"
@@ -115,42 +117,56 @@ type BackupRow struct {
 	ShowFine    bool   // offer "It's fine" on a suspect copy
 	ShowDismiss bool   // offer to clear the row of a copy that is no more
 	Operation   string // uid of the operation that wrote it, "" leaves the link out
-	whyAbove    bool   // the reason against protecting stands above the list
+
+	protectAbove bool   // the reason against protecting stands above the list
+	removeAbove  string // the id of the line there with the reason against removing
 }
 
-// sharedReason is the reason for which several copies can't be protected, all for the same one: it is said once above
-// the list. It is "" when there is none.
-func sharedReason(list BackupList) portal.Text {
-	var why portal.Text
-	count := 0
+// sharedReasons are the reasons for which several copies can't be protected, and can't be removed, all for the same
+// one: they are said once above the list. Each is "" when there is none.
+type sharedReasons struct{ protect, remove portal.Text }
+
+func sharedOf(list BackupList) (s sharedReasons) {
+	var protect, remove []portal.Text
 	for _, row := range list.Rows {
-		if !row.ShowProtect || row.Protect.Can || row.Protect.WhyNot == "" {
-			continue
+		if row.ShowProtect && !row.Protect.Can {
+			protect = append(protect, row.Protect.WhyNot)
 		}
-		if why != "" && row.Protect.WhyNot != why {
-			return ""
+		if !row.HideRemove && !row.Remove.Can && row.Remove.WayOut == nil {
+			remove = append(remove, row.Remove.WhyNot)
 		}
-		why = row.Protect.WhyNot
-		count++
 	}
-	if count < 2 {
+	return sharedReasons{common(protect), common(remove)}
+}
+
+// common gives what two or more texts all say, or "".
+func common(texts []portal.Text) portal.Text {
+	if len(texts) < 2 || slices.ContainsFunc(texts, func(t portal.Text) bool { return t != texts[0] }) {
 		return ""
 	}
-	return why
+	return texts[0]
 }
 
-// withShared leaves the reason to the line above the list where it stands there.
-func withShared(row BackupRow, shared portal.Text) BackupRow {
-	row.whyAbove = shared != "" && row.Protect.WhyNot == shared
+// on leaves the reasons of a row to the lines above the list where they stand there.
+func (s sharedReasons) on(row BackupRow) BackupRow {
+	row.protectAbove = s.protect != "" && row.Protect.WhyNot == s.protect
+	if row.removeAbove = ""; s.remove != "" && row.Remove.WhyNot == s.remove && row.Remove.WayOut == nil {
+		row.removeAbove = "remove-why"
+		if s.remove == s.protect {
+			row.removeAbove = "protect-why" // one line for both
+		}
+	}
 	return row
 }
 
 func protectWhyID(row BackupRow) string {
-	if row.whyAbove {
+	if row.protectAbove {
 		return "protect-why"
 	}
 	return "protect-why-" + row.UID
 }
+
+func removeWhyID(row BackupRow) string { return cmp.Or(row.removeAbove, "remove-why-"+row.UID) }
 
 // Schedule is the form of the schedule with what it leads to.
 type Schedule struct {
@@ -209,6 +225,7 @@ type Dot struct {
 	Reason    portal.Text // "The storage was full.", or a clause that becomes a sentence
 	Evidence  portal.Text // "Began 03:00, ended 03:06, 41 GiB"
 	NextTry   portal.Text // "Tried again today 03:00"
+	Reference string      // of a failure, to quote to support
 	Operation string      // uid, "" leaves the link out
 }
 

@@ -70,17 +70,14 @@ const structure = `{type: "tag", values: ` + everything + `}, rules: {"color-con
 // language: nothing reaches beyond the screen, no words beyond their button, nothing breaks the content security
 // policy, and axe finds nothing that shuts people out.
 func TestBrowser(t *testing.T) {
-	chromium := findChromium(t)
-	if err := static.Check(); err != nil {
-		t.Fatal(err)
-	}
+	t.Parallel()
 	axe, err := os.ReadFile("../static/node_modules/axe-core/axe.min.js")
 	if err != nil {
 		t.Fatalf("axe-core is needed: %v (run `npm ci --ignore-scripts` in static)", err)
 	}
 	pages := gallery()
 	server := galleryServer(t, pages)
-	browser := startBrowser(t, chromium)
+	browser := theBrowser(t)
 	t.Run("pages", func(t *testing.T) { // ends with the last of them, and before the browser
 		for _, tag := range []string{lang.English, lang.German, lang.Pseudo} {
 			t.Run(tag, func(t *testing.T) {
@@ -141,24 +138,61 @@ func (b *browserTab) take(l look) (err error) {
 	return err
 }
 
-// startBrowser starts a browser with a fresh profile, which stops with the test.
-func startBrowser(t *testing.T, path string) context.Context {
+// TestMain closes the browser after the last test.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	m.Run()
+	if shared.stop != nil {
+		shared.stop()
+	}
+}
+
+// shared is the one browser that all tests open their tabs in. It starts with the first of them.
+var shared struct {
+	sync.Mutex
+	context.Context
+	stop func()
+	err  error
+}
+
+// theBrowser gives the browser, or skips where there is none.
+func theBrowser(t *testing.T) context.Context {
 	t.Helper()
+	path := findChromium(t)
+	if err := static.Check(); err != nil {
+		t.Fatal(err)
+	}
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.Context == nil && shared.err == nil {
+		startBrowser(path)
+	}
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.Context
+}
+
+// startBrowser starts the browser with a fresh profile.
+func startBrowser(path string) {
+	profile, err := os.MkdirTemp("", "stowage-browser")
+	if err != nil {
+		shared.err = err
+		return
+	}
 	allocator, stop := chromedp.NewExecAllocator(context.Background(),
-		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.ExecPath(path), chromedp.UserDataDir(profile), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.NoFirstRun, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true), chromedp.Flag("hide-scrollbars", true),
 	)
 	browser, closeBrowser := chromedp.NewContext(allocator)
-	t.Cleanup(func() {
+	shared.Context, shared.stop = browser, func() {
 		_ = chromedp.Cancel(browser)
 		closeBrowser()
 		stop()
-	})
-	if err := chromedp.Do(browser); err != nil {
-		t.Fatal(err)
+		_ = os.RemoveAll(profile)
 	}
-	return browser
+	shared.err = chromedp.Do(browser)
 }
 
 // inspect opens one page in a language and reports what is wrong with it in each of its looks.

@@ -469,9 +469,9 @@ func adminGallery() []picture {
 	add("admin-operation-held", AdminOperationPage{Frame: staffFrame(held.Title, AreaAdminOperations), Operation: held, Service: h,
 		Actions: OperationActions{Retry: Allowed(), Skip: Allowed(), Cancel: Allowed(), Release: Allowed(), Wrong: "Say why, in a few words."}})
 	server := ServerRow{UID: "01k8pve1", Name: "pve1", Version: "9.2.1", Nodes: 1, Services: 214, Status: Badge{Text: "Reachable", Tone: ToneGood}, Seen: on(5 * time.Second), Storages: []StorageRow{
-		{Name: "local", Type: "directory", Used: OfBytes(412<<30, 1843<<30), Percent: 22, Tone: ToneGood},
-		{Name: "tiny", Type: "directory", Used: OfBytes(73<<20, 80<<20), Percent: 91, Tone: ToneBad},
-		{Name: "keep2", Type: "directory", Used: OfBytes(610<<30, 800<<30), Percent: 76, Tone: ToneWarn, Foreign: portal.Count(2, "1 archive there not made by the portal.", "%d archives there not made by the portal.")},
+		{Name: portal.Verbatim("local"), Type: "directory", Used: OfBytes(412<<30, 1843<<30), Percent: 22, Tone: ToneGood},
+		{Name: portal.Verbatim("tiny"), Type: "directory", Used: OfBytes(73<<20, 80<<20), Percent: 91, Tone: ToneBad},
+		{Name: portal.Verbatim("keep2"), Type: "directory", Used: OfBytes(610<<30, 800<<30), Percent: 76, Tone: ToneWarn, Foreign: portal.Count(2, "1 archive there not made by the portal.", "%d archives there not made by the portal.")},
 	}}
 	away := ServerRow{UID: "01k8cl", Name: "cluster", Nodes: 3, Services: 990, Status: Badge{Text: "Unreachable", Tone: ToneBad}, Seen: on(12 * time.Minute), Sentence: portal.Say("Unreachable since %s: %s", "01:52", "connection refused"), Missing: 2}
 	add("admin-servers", AdminServersPage{Frame: staffFrame("Servers", AreaAdminServers), Rows: []ServerRow{server, away}})
@@ -484,17 +484,31 @@ func adminGallery() []picture {
 			{Title: portal.Say("Missing privilege: %s.", "Datastore.Allocate on /storage/local"), Tone: ToneBad, Sentence: "The token lacks this right: backups that need it wait."},
 			{Title: portal.Say("Backup job %s prunes storage %s (%s): it deletes customers' copies of the machines it backs up.", "backup-7a3c", "keep2", "keep-last=2"), Tone: ToneWarn, Sentence: "Give the job another storage, or keep-all=1."},
 		}})
-	doubt := StorageDoubt{ID: "1", Name: "local", Sentence: portal.Say("Since %s, %s.", "01:52", "4 archives expected on the storage not in the listing; that is 4 of 6 together"), Act: Allowed()}
+	doubt := StorageDoubt{ID: "1", Name: portal.Verbatim("local"), Sentence: portal.Say("Since %s, %s.", "01:52", "4 archives expected on the storage not in the listing; that is 4 of 6 together"), Act: Allowed()}
 	confirmed := doubt
-	confirmed.ID, confirmed.Name, confirmed.Act = "2", "local on pve2", Denied("This was confirmed. The next listing goes by it.")
+	confirmed.ID, confirmed.Name, confirmed.Act = "2", portal.Say("%s on %s", "local", "pve2"), Denied("This was confirmed. The next listing goes by it.")
 	add("admin-server-waits", AdminServerPage{Frame: staffFrame(portal.Verbatim("pve1"), AreaAdminServers), Server: server, Check: Allowed(), Asked: true, Checks: []Check{{Title: portal.Say("Proxmox VE %s answers.", "9.2.1"), Tone: ToneGood}},
-		Doubts: []StorageDoubt{doubt, confirmed}, Brakes: []StorageBrake{{ID: "3", Name: "tiny", Sentence: portal.Say("Automatic removals stopped at %s: there were far more than usual.", "01:40"), Act: Allowed(), Wrong: "Say why, in a few words."}}})
+		Doubts: []StorageDoubt{doubt, confirmed}, Brakes: []StorageBrake{{ID: "3", Name: portal.Verbatim("tiny"), Sentence: portal.Say("Automatic removals stopped at %s: there were far more than usual.", "01:40"), Act: Allowed(), Wrong: "Say why, in a few words."}}})
 	add("admin-server-reader", AdminServerPage{Frame: staffFrame(portal.Verbatim("pve1"), AreaAdminServers), Server: server, Check: Denied("Your login may look at everything, but change nothing."), Asked: true,
-		Brakes: []StorageBrake{{ID: "3", Name: "tiny", Sentence: portal.Say("Automatic removals stopped at %s: there were far more than usual.", "01:40"), Act: Denied("Your login may look at everything, but change nothing.")}}})
+		Brakes: []StorageBrake{{ID: "3", Name: portal.Verbatim("tiny"), Sentence: portal.Say("Automatic removals stopped at %s: there were far more than usual.", "01:40"), Act: Denied("Your login may look at everything, but change nothing.")}}})
 	add("admin-confirm-gone", ConfirmGonePage{Frame: staffFrame("Confirm a loss", AreaAdminServers), Server: "01k8pve1", Host: "pve1", Storage: doubt})
 	add("admin-confirm-gone-not", ConfirmGonePage{Frame: staffFrame("Confirm a loss", AreaAdminServers), Server: "01k8pve1", Host: "pve1", Storage: confirmed})
 	add("admin-service-replaced", AdminServicePage{Frame: staffFrame(portal.Verbatim("h100"), AreaAdminServices), Service: h, Notices: []Notice{NoticeReplaced()}, Counter: Counter{Used: 8, Quota: 10}, Ledger: Ledger{Dots: dots(mixedDots)},
 		List: BackupList{Rows: variedRows()}, Accept: "stowage service accept-machine 01k8h1003v7d8x2m5q9r4t6w0z --reason \"…\""})
+	demo := AdminDemoPage{Frame: staffFrame("Demo faults", AreaAdminDemo), Act: Allowed(), Kinds: []DemoKind{
+		{Kind: "node", Title: "Take a node down", Button: "Take it down", Chosen: "b", Targets: []Option{{"a", portal.Say("%s of %s", "ams1", "Amsterdam")}, {"b", portal.Say("%s of %s", "ams2", "Amsterdam")}},
+			What:  "Its network is cut. What runs there goes on; nobody can ask it how.",
+			Watch: "Within seconds the pages of machines there say “We can't reach your host since …” and show no percentage. A backup that you ask for waits. When the node is back it is made, once."},
+		{Kind: "clock", Title: "Set a server's clock wrong", Button: "Set it wrong", What: portal.Say("Its clock runs %s ahead of the portal's.", portal.Duration(7*time.Minute)),
+			Watch: "Servers says by how much. Until the clocks agree nothing is removed there by itself: a backup that needs a place for itself waits."},
+	}}
+	add("admin-demo", demo)
+	demo.Broken = []DemoFault{
+		{Kind: "node", Target: "a", Text: portal.Say("Node %s of %s is cut off.", "ams1", "Amsterdam"), Heal: "Bring it back", Since: on(3 * time.Minute)},
+		{Kind: "storage", Target: "b", Text: portal.Say("Storage %s of %s is full.", "local", "Amsterdam"), Heal: "Heal everything"},
+	}
+	demo.Act = Denied("Your login may look at everything, but change nothing.")
+	add("admin-demo-broken", demo)
 	add("admin-audit", AdminAuditPage{Frame: staffFrame("Audit log", AreaAdminAudit), Chain: Badge{Text: "Chain whole", Tone: ToneGood}, Filters: filters[:1], Rows: []AuditRow{
 		{When: on(time.Minute), Who: "ada@demo.test", What: "saved the schedule", Subject: "h100", Href: "/admin/services/x", From: "203.0.113.99", Before: "every night 02:00", After: "every night 03:00"},
 		{When: on(time.Hour), Who: "engine", What: "removed a copy", Subject: "h100", From: "", Before: "local:backup/vzdump-qemu-100-2026_11_09-03_00_00.vma.zst"},

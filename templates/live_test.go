@@ -90,17 +90,26 @@ func (s *stage) set(change func(*stage)) {
 	change(s)
 }
 
+// newTab opens a tab that closes with the test.
+func newTab(t *testing.T, browser context.Context, limit time.Duration) context.Context {
+	t.Helper()
+	limited, cancel := context.WithTimeout(browser, limit)
+	tab, closeTab := chromedp.NewContext(limited)
+	t.Cleanup(func() {
+		closeTab()
+		cancel()
+	})
+	return tab
+}
+
 // TestLive plays the life of an open backups page: pieces come in, somebody types, the stream drops and comes back.
 func TestLive(t *testing.T) {
-	chromium := findChromium(t)
-	if err := static.Check(); err != nil {
-		t.Fatal(err)
-	}
+	t.Parallel()
+	browser := theBrowser(t)
 	page := backupsPage()
 	page.Schedule.Days[3].Time = "04:30"
 	s := newStage(t, page)
-	tab, cancel := context.WithTimeout(startBrowser(t, chromium), 2*time.Minute)
-	defer cancel()
+	tab := newTab(t, browser, 2*time.Minute)
 	do := func(steps ...chromedp.Action[chromedp.Void]) {
 		t.Helper()
 		if err := chromedp.Do(tab, steps...); err != nil {
@@ -201,10 +210,9 @@ func TestLive(t *testing.T) {
 
 // TestTheme holds that the choice of colours is kept in a cookie, and that without one the page follows the system.
 func TestTheme(t *testing.T) {
-	chromium := findChromium(t)
+	t.Parallel()
 	s := newStage(t, backupsPage())
-	tab, cancel := context.WithTimeout(startBrowser(t, chromium), time.Minute)
-	defer cancel()
+	tab := newTab(t, theBrowser(t), time.Minute)
 	for _, step := range []chromedp.Action[chromedp.Void]{
 		chromedp.Navigate(s.URL + s.page.Service.path("/backups")),
 		chromedp.Click(".account summary"),

@@ -84,6 +84,23 @@ func named(t portal.Text) templ.Attributes {
 	return nil
 }
 
+// exact says a text for staff. What is in it verbatim (Proxmox's words, reasons in English, names) is marked as such.
+func exact(t portal.Text) templ.Component {
+	key, one, args := t.Parts()
+	if one != "" || len(args) == 0 {
+		return templ.ComponentFunc(func(ctx context.Context, w io.Writer) error {
+			_, err := io.WriteString(w, templ.EscapeString(tell(ctx, t)))
+			return err
+		})
+	}
+	for i, a := range args {
+		if words, ok := a.(string); ok {
+			args[i] = english(words)
+		}
+	}
+	return rich(portal.Text(key), args...)
+}
+
 // hole stands in a wording where rich draws a piece of the page.
 const hole = "\ue000"
 

@@ -16,7 +16,7 @@ import (
 
 // promptly bounds how long an answer to something odd may take: far less than the timeouts of the server, far more
 // than a busy machine needs.
-const promptly = 5 * time.Second
+const promptly = 12 * time.Second
 
 // raw sends bytes as they are and gives what comes back until the server closes the connection or has answered.
 func (s *site) raw(text string) (status int, body string, err error) {

@@ -47,7 +47,7 @@ type wanted struct {
 }
 
 func (d *browserDemo) crawl(t *testing.T, parts *seenParts, key string, from ...string) *crawl {
-	c := &crawl{p: d.as(t, key, desktop), met: map[string]bool{}, parts: parts}
+	c := &crawl{p: d.as(t, key, smallPhone), met: map[string]bool{}, parts: parts}
 	for _, path := range from {
 		c.want(wanted{Path: path, About: path})
 	}
@@ -81,6 +81,9 @@ func (c *crawl) want(w wanted) {
 		return
 	}
 	like := u.Path
+	if strings.HasSuffix(like, "/operations") && strings.HasPrefix(like, "/services/") {
+		like = "/services/-/operations" // histories are alike
+	}
 	if ofOne.MatchString(like) { // of any machine
 		if w.About == "" {
 			return
@@ -99,116 +102,119 @@ func (c *crawl) want(w wanted) {
 // page looks at the page that is open.
 func (c *crawl) page(path string) {
 	c.pages++
+	c.p.fits(path + " at 320")
+	c.p.look(phone)
+	c.p.fits(path + " at 390")
 	if c.parts.fresh(eval[[]string](c.p, parts)) {
 		c.axed++
+		c.p.look(desktop)
 		c.p.accessible(path, everyRule)
 		c.p.look(desktopDark)
 		c.p.accessible(path+" (dark)", colours)
 	}
-	c.p.look(phone)
-	c.p.fits(path + " at 390")
-	c.p.look(smallPhone)
-	c.p.fits(path + " at 320")
-	c.p.look(desktop)
+	c.p.worded(path)
 	c.p.clean(path)
+	c.p.look(smallPhone)
 }
 
 // parts is what a page is made of, and how it stands.
-const parts = `[...new Set([...document.querySelectorAll("body *")].map(e =>
-	e.localName + "." + [...e.classList].sort().join(".") + " " + (e.getAttribute("role") || "") + " " + (e.dataset.state || e.dataset.notice || e.dataset.status || "") +
-	(e.disabled ? " disabled" : "") + (e.ariaCurrent || "") + " in " + (e.parentElement?.className || e.parentElement?.localName)))]`
+const parts = `[...new Set([...document.querySelectorAll("body *:not(svg *)")].map(e =>
+	e.localName + "." + [...e.classList].sort().join(".") + " " + (e.getAttribute("role") || "") + " " + (e.dataset.notice || e.dataset.status || "") +
+	(e.disabled ? " disabled" : "") + (e.ariaCurrent || "")))]`
 
 // TestBrowser looks at the whole demo in Chromium and goes the ways of its people through it.
 func TestBrowser(t *testing.T) {
 	d := newBrowserDemo(t)
 	t.Run("at once", func(t *testing.T) {
-		t.Run("journeys", func(t *testing.T) {
-			t.Parallel()
-			d.journeys(t)
-		})
-		t.Run("pages", func(t *testing.T) {
-			t.Parallel()
-			d.everyPage(t)
-		})
+		var all sync.WaitGroup
+		for _, lane := range append(d.lanes(), d.everyPage(t)...) {
+			all.Go(func() { lane(t) })
+		}
+		all.Wait()
 	})
-	if !t.Failed() {
-		d.lastJourneys(t)
+	if t.Failed() {
+		return
 	}
+	journeys(t, journey{"pictures", d.pictures}, journey{"the engine stands still", d.stoppedEngine}, journey{"a session expires", d.expiredSession})
 }
 
-// everyPage walks over all pages as each kind of login.
-func (d *browserDemo) everyPage(t *testing.T) {
+// everyPage walks over all pages as each kind of login: the clients' and the staff's.
+func (d *browserDemo) everyPage(t *testing.T) []func(*testing.T) {
 	reader, err := d.shop.db.AddLogin(t.Context(), "test", d.shop.line(demoFull).ClientID, demoEmail("reader"), "Reader", portal.RoleReader, d.hash(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	running := d.shop.line(demoRunning).Open[0].UID
-	pages, seen := 0, &seenParts{met: map[string]bool{}}
-	walk := func(key string, from ...string) {
-		t.Run(key, func(t *testing.T) {
+	work := d.shop.line(demoRunning).Open[0].UID
+	seen := &seenParts{met: map[string]bool{}}
+	walk := func(t *testing.T, key string, atLeast int, from ...string) {
+		t.Run("pages of "+key, func(t *testing.T) {
 			c := d.crawl(t, seen, key, from...)
-			pages += c.pages
-			t.Logf("%d pages, %d of them to axe", c.pages, c.axed)
-		})
-	}
-	walk("ada", "/services", "/account", d.path(demoFull, "backups", "replace"))
-	walk("grace", "/services", d.path(demoRunning, "operations", running))
-	walk("linus", "/services")
-	walk("admin", "/admin", "/admin/operations/"+running)
-	t.Run("others", func(t *testing.T) {
-		for key, paths := range map[string][]string{
-			"auditor":  {"/admin", "/admin/demo", "/admin/operations/" + running, d.serverPath(t, demoCluster), "/account"},
-			"operator": {"/admin", "/admin/demo", "/admin/operations/" + running, d.serverPath(t, demoAlone)},
-			"reader":   {"/services", d.path(demoFull), d.path(demoFull, "backups"), "/account"},
-		} {
-			c := &crawl{p: d.as(t, key, desktop), parts: seen}
-			for _, path := range paths {
-				c.p.open(path)
-				c.p.holds("it is the page", fmt.Sprintf("location.pathname === %q && !document.querySelector('.problem')", path))
-				c.page(path)
+			if t.Logf("%d pages, %d of them to axe", c.pages, c.axed); c.pages < atLeast {
+				t.Errorf("only %d pages lead on from %v, at least %d are there", c.pages, from, atLeast)
 			}
-			pages += c.pages
-		}
-	})
-	t.Run("refusals", func(t *testing.T) {
-		c := &crawl{p: d.tab(t, "nobody", desktop), parts: seen}
-		p := c.p
-		p.open("/login")
-		c.page("/login")
-		p.open(d.path(demoFull, "backups") + "?from=mail")
-		p.holds("whoever is not signed in is asked to be, and comes back", `location.pathname === "/login" && document.querySelector("[name=next]").value.endsWith("/backups?from=mail")`)
-		c.page("/login?next=…")
-		p.expect(422, "/login")
-		p.write("#email", reader.Email)
-		p.write("#password", "not the password")
-		p.follow("main form .btn-primary")
-		p.holds("a wrong password is refused with words, and the address stays", `document.querySelector("[data-refusal]").innerText.length > 10 && document.querySelector("#email").value === "`+reader.Email+`"`)
-		c.page("a wrong password")
-		p.write("#password", demoPassword)
-		p.follow("main form .btn-primary")
-		p.holds("and then one is where one wanted to be", `location.search === "?from=mail"`)
-
-		foreign := d.path(demoIdleLinus, "backups")
-		for _, path := range []string{"/nowhere", foreign, "/services/" + strings.Repeat("0", 26), "/admin", "/admin/demo"} {
-			p.expect(404, path)
-			p.open(path)
-			p.holds("it is not found", `document.querySelector("[data-refusal]").innerText.startsWith("We can't find that page.")`)
-			c.page(path + " (404)")
-		}
-		// A reader has no button that works: somebody who sends the form all the same is told no.
-		p.open(d.path(demoFull, "backups"))
-		p.holds("the buttons say why they don't work", `document.querySelector("#backup-now").disabled && document.querySelector("#backup-why-not").innerText.includes("change nothing")`)
-		p.expect(403, d.path(demoFull, "backups"))
-		p.leave(func() {
-			eval[bool](p, `(document.querySelector("#backup-now").form.submit(), true)`)
 		})
-		p.holds("it is forbidden", `document.querySelector("[data-refusal]").innerText.includes("change nothing")`)
-		c.page("403")
-		pages += c.pages
-	})
-	if pages < 100 {
-		t.Errorf("only %d pages were looked at", pages)
 	}
+	return []func(*testing.T){
+		func(t *testing.T) {
+			walk(t, "ada", 18, "/services", "/account", d.path(demoFull, "backups", "replace"))
+			walk(t, "grace", 16, "/services", d.path(demoRunning, "operations", work))
+			walk(t, "linus", 16, "/services")
+		},
+		func(t *testing.T) {
+			walk(t, "admin", 30, "/admin", "/admin/operations/"+work)
+			t.Run("pages of others", func(t *testing.T) {
+				for key, paths := range map[string][]string{
+					"auditor":  {"/admin", "/admin/demo", "/admin/operations/" + work, d.serverPath(t, demoCluster), "/account"},
+					"operator": {"/admin", "/admin/demo", "/admin/operations/" + work, d.serverPath(t, demoAlone)},
+					"reader":   {"/services", d.path(demoFull), d.path(demoFull, "backups"), "/account"},
+				} {
+					c := &crawl{p: d.as(t, key, smallPhone), parts: seen}
+					for _, path := range paths {
+						c.p.open(path)
+						c.p.holds("it is the page", fmt.Sprintf("location.pathname === %q && !document.querySelector('.problem')", path))
+						c.page(path)
+					}
+				}
+			})
+			t.Run("refusals", func(t *testing.T) { d.refusals(t, seen, reader.Email) })
+		},
+	}
+}
+
+// refusals are the pages of what is not there, not allowed, or not right.
+func (d *browserDemo) refusals(t *testing.T, seen *seenParts, reader string) {
+	p := d.tab(t, "nobody", smallPhone)
+	c := &crawl{p: p, parts: seen}
+	p.open("/login")
+	c.page("/login")
+	p.open(d.path(demoFull, "backups") + "?from=mail")
+	p.holds("whoever is not signed in is asked to be, and comes back", `location.pathname === "/login" && document.querySelector("[name=next]").value.endsWith("/backups?from=mail")`)
+	c.page("/login?next=…")
+	p.expect(422, "/login")
+	p.write("#email", reader)
+	p.write("#password", "not the password")
+	p.follow("main form .btn-primary")
+	p.holds("a wrong password is refused with words, and the address stays", `document.querySelector("[data-refusal]").innerText.length > 10 && document.querySelector("#email").value === "`+reader+`"`)
+	c.page("a wrong password")
+	p.write("#password", demoPassword)
+	p.follow("main form .btn-primary")
+	p.holds("and then one is where one wanted to be", `location.search === "?from=mail"`)
+
+	for _, path := range []string{"/nowhere", d.path(demoIdleLinus, "backups"), "/services/" + strings.Repeat("0", 26), "/admin", "/admin/demo"} {
+		p.expect(404, path)
+		p.open(path)
+		p.holds("it is not found", `document.querySelector("[data-refusal]").innerText.startsWith("We can't find that page.")`)
+		c.page(path + " (404)")
+	}
+	// A reader has no button that works: somebody who sends the form all the same is told no.
+	p.open(d.path(demoFull, "backups"))
+	p.holds("the buttons say why they don't work", `document.querySelector("#backup-now").disabled && document.querySelector("#backup-why-not").innerText.includes("change nothing")`)
+	p.expect(403, d.path(demoFull, "backups"))
+	p.leave(func() {
+		eval[bool](p, `(document.querySelector("#backup-now").form.submit(), true)`)
+	})
+	p.holds("it is forbidden", `document.querySelector("[data-refusal]").innerText.includes("change nothing")`)
+	c.page("403")
 }
 
 func (d *browserDemo) hash(t *testing.T) string {

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -175,6 +174,8 @@ type tab struct {
 
 	address string // of the demo, as this tab reaches it
 
+	screen screen
+
 	mu       sync.Mutex
 	heard    []string
 	expected map[string]bool // what is meant to be refused: "404 /path"
@@ -239,6 +240,10 @@ func eval[T any](p *tab, expression string) T {
 func (p *tab) look(at screen) {
 	p.t.Helper()
 	call(p, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: at.width, Height: at.height, DeviceScaleFactor: 1, Mobile: at.width < 600})
+	was := p.screen
+	if p.screen = at; was.dark == at.dark && was.width != 0 {
+		return
+	}
 	scheme := "light"
 	if at.dark {
 		scheme = "dark"
@@ -339,7 +344,10 @@ func (p *tab) open(path string) {
 func (p *tab) reload() { p.t.Helper(); p.open(p.here()) }
 
 // here is the path of the page that is open.
-func (p *tab) here() string { p.t.Helper(); return eval[string](p, `location.pathname + location.search`) }
+func (p *tab) here() string {
+	p.t.Helper()
+	return eval[string](p, `location.pathname + location.search`)
+}
 
 // until waits for an expression to hold, and prints what it waited for where it never does.
 func (p *tab) until(what, expression string) {
@@ -488,7 +496,7 @@ func (p *tab) accessible(where, rules string) {
 	if !eval[bool](p, `typeof axe === "object"`) {
 		eval[bool](p, p.d.axe+"; true")
 	}
-	for _, v := range eval[[]violation](p, `axe.run(document, {runOnly: `+rules+`, resultTypes: ["violations"]}).then(r =>
+	for _, v := range eval[[]violation](p, `axe.run(document, {runOnly: `+rules+`, resultTypes: ["violations"], preload: false}).then(r =>
 		r.violations.map(v => ({id: v.id, help: v.help, nodes: v.nodes.map(n => n.html.slice(0, 160) + " — " + (n.any[0]?.message || n.all[0]?.message || n.none[0]?.message || ""))})))`) {
 		p.t.Errorf("%s, %s: %s: %s\n\t%s", p.who, where, v.ID, v.Help, strings.Join(v.Nodes, "\n\t"))
 	}
@@ -508,12 +516,12 @@ func (p *tab) fits(where string) {
 	}
 }
 
-// sorted gives the elements of a set, in order.
-func sorted(set map[string]bool) []string {
-	var list []string
-	for s := range set {
-		list = append(list, s)
+// worded wants every text to be said: none shows where something was to be filled in, or how it is written down.
+func (p *tab) worded(where string) {
+	p.t.Helper()
+	for _, text := range eval[[]string](p, `[document.title, ...document.querySelectorAll("body *")]
+		.flatMap(e => e.localName ? [...e.childNodes].filter(n => n.nodeType === 3).map(n => n.data).concat([...e.attributes].filter(a => /^(title|aria-label|placeholder|data-say|value)$/.test(a.name)).map(a => a.value)) : e)
+		.filter(text => /[\u0000-\u0008]|%[sd!]|\[object/.test(text)).map(text => JSON.stringify(text.slice(0, 120)))`) {
+		p.t.Errorf("%s, %s: not worded: %s", p.who, where, text)
 	}
-	slices.Sort(list)
-	return list
 }

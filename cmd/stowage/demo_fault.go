@@ -262,7 +262,7 @@ func (d *demoFaults) stoppedEngine() mischief {
 			Watch: "After two minutes all pages say since when automatic backups stand still. When it is started it takes up its work where it lies, and does nothing a second time.",
 		},
 		targets: func() []handlers.FaultTarget {
-			return []handlers.FaultTarget{{Target: "engine", Name: "the engine of this portal"}}
+			return []handlers.FaultTarget{{Target: "engine"}}
 		},
 		broken: func() []handlers.Fault {
 			since := d.engine.stoppedSince()

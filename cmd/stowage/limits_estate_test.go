@@ -265,19 +265,14 @@ func referenceSQL(id string) string {
 // dropIndexes takes the indexes off tables that are about to be filled, and gives the statements that make them anew.
 func dropIndexes(ctx context.Context, db *sql.DB, tables ...string) (rebuild []string, err error) {
 	for _, table := range tables {
-		rows, err := db.QueryContext(ctx, `SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = $1 AND sql IS NOT NULL`, table)
-		if err != nil {
-			return nil, err
-		}
 		var drop []string
-		for rows.Next() {
+		err := each(ctx, db, func(rows *sql.Rows) error {
 			var name, text string
-			if err := rows.Scan(&name, &text); err != nil {
-				return nil, errors.Join(err, rows.Close())
-			}
+			err := rows.Scan(&name, &text)
 			drop, rebuild = append(drop, "DROP INDEX "+name), append(rebuild, text)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}, `SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = $1 AND sql IS NOT NULL`, table)
+		if err != nil {
 			return nil, err
 		}
 		for _, text := range drop {
@@ -296,23 +291,18 @@ func (e *estate) audit(ctx context.Context, db *sql.DB) error {
 	if err := db.QueryRowContext(ctx, `SELECT row_id, hash FROM audit_head`).Scan(&last, &before); err != nil {
 		return err
 	}
-	rows, err := db.QueryContext(ctx, `SELECT uid, service_id, slot_date, created_at FROM operations ORDER BY created_at, id`)
-	if err != nil {
-		return err
-	}
 	type request struct {
 		uid, date   string
 		service, at int64
 	}
 	var all []request
-	for rows.Next() {
+	err := each(ctx, db, func(rows *sql.Rows) error {
 		var r request
-		if err := rows.Scan(&r.uid, &r.service, &r.date, &r.at); err != nil {
-			return errors.Join(err, rows.Close())
-		}
+		err := rows.Scan(&r.uid, &r.service, &r.date, &r.at)
 		all = append(all, r)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}, `SELECT uid, service_id, slot_date, created_at FROM operations ORDER BY created_at, id`)
+	if err != nil {
 		return err
 	}
 	t, err := db.BeginTx(ctx, nil)
@@ -370,4 +360,19 @@ func (l *limits) large(t *testing.T) *estate {
 		l.say("made a database of %d services and %d copies, %s, within %s", l.estate.services, l.estate.backups, portal.Bytes(size), time.Since(began).Round(100*time.Millisecond))
 	}
 	return l.estate
+}
+
+// each calls read for every row of a query.
+func each(ctx context.Context, db *sql.DB, read func(*sql.Rows) error, query string, args ...any) error {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := read(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }

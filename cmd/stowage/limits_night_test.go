@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"math/rand/v2"
@@ -58,11 +57,9 @@ type night struct {
 
 	hosts  []nightHost // by cluster and node
 	guests []nightMachine
-	ends   time.Time // the end of what is waited for
 	failed []nightFailure
 	manual []nightPress
 	counts map[string]int // requests to Proxmox, by method and shape
-	mu     sync.Mutex
 }
 
 type nightClock struct {
@@ -158,7 +155,7 @@ func newNight(t *testing.T, plan nightPlan) *night {
 	n.must(err)
 	t.Cleanup(func() { _ = n.raw.Close() })
 	n.engine = jobs.New(jobs.Options{
-		DB: n.db, Now: n.clock.now, Workers: plan.workers, RetryPause: time.Microsecond, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		DB: n.db, Now: n.clock.now, Workers: plan.workers, RetryPause: time.Microsecond, Log: slog.New(slog.DiscardHandler),
 		Transport: func(s portal.Server) http.RoundTripper { return n.sims[clusterOf(s.Name)] },
 		Observe:   n.count,
 	})

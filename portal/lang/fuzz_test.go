@@ -49,7 +49,7 @@ func FuzzWords(f *testing.F) {
 	f.Add("%s", "%s%d%!", -1)
 	f.Add("Open [state]", "", 0)
 	f.Fuzz(func(t *testing.T, key, word string, n int) {
-		if !utf8.ValidString(key+word) || strings.ContainsAny(key, "*0123456789") {
+		if !utf8.ValidString(key+word) || strings.ContainsAny(key, "*0123456789") || strings.Contains(word, "\x00") {
 			return
 		}
 		for _, tag := range []string{English, German, Pseudo} {

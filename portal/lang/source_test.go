@@ -70,9 +70,10 @@ var rawAllowed = map[string]string{
 	"(stowage/portal.Text).Parts":      "reads what is written down",
 	"(stowage/portal.Text).Without":    "reads plain words of older versions",
 	"stowage/portal.Say":               "a key is a Text of its own",
+	"stowage/templates.exact":          "says a Text that was made elsewhere, what is verbatim in it marked",
 	"stowage/store.slotViews":          "a column that may be NULL",
 	"stowage/store.kept":               "a JSON column: as English it could not be said in another language",
-	"(*stowage/store.tx).writeSlots":   "the outbox: its reader has a language",
+	"(*stowage/store.slotWriter).add":  "the outbox: its reader has a language",
 	"(*stowage/store.tx).expire":       "the outbox: its reader has a language",
 	"(*stowage/jobs.turn).tell":        "the outbox: its reader has a language",
 	"(*stowage/web.Server).AddFlash":   "the session: the next page says it in its language",
@@ -86,6 +87,7 @@ var computedAllowed = map[string]string{
 	"stowage/portal.readWhen":          "reads a When that was made elsewhere",
 	"stowage/templates.date":           "says a When that was made elsewhere",
 	"stowage/templates.Listed":         "commas between texts",
+	"stowage/templates.exact":          "says a Text that was made elsewhere",
 }
 
 // english are the rooms that may say Texts in English: they speak to staff on a terminal, to logs and to programs.

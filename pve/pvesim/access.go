@@ -16,7 +16,7 @@ var accessEndpoints = []endpoint{
 		text("otp"), text("tfa-challenge"), boolean("new-format"),
 		text("path").upTo(64).with("privs"), text("privs").as("pve-priv-list").upTo(64).with("path"),
 	}},
-	{method: "POST", path: "/access/roles", run: postRole, protected: true, need: need{"/access", []string{"Sys.Modify"}}, params: []param{
+	{method: "POST", path: "/access/roles", run: postRole, protected: true, need: need{path: "/access", any: []string{"Sys.Modify"}}, params: []param{
 		text("roleid").must().as("pve-roleid"), text("privs").as("pve-priv-list"),
 	}},
 	{method: "POST", path: "/access/users", run: postUser, protected: true, params: []param{

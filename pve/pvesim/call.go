@@ -28,7 +28,9 @@ type call struct {
 	node   string // the node that it is about, once known
 
 	doom []doom // what faults have in store for the task that it starts
-	upid string // the task that it started
+
+	counted bool   // among Counts
+	upid    string // the task that it started
 }
 
 // answer is what comes back.
@@ -41,6 +43,7 @@ type answer struct {
 	plain  bool
 	wait   time.Duration // before it is sent
 	cut    bool          // nothing is sent: the connection breaks
+	again  bool          // somebody has the lock file: the call is tried again until the wait is over
 }
 
 func ok(data any) answer { return answer{status: 200, reason: "OK", data: data} }
@@ -103,7 +106,7 @@ func (s *Sim) handle(ctx context.Context, c *call) answer {
 		s.mu.Lock()
 		s.settle()
 	}
-	a := s.through(c, hit)
+	a := s.through(ctx, c, hit)
 	if c.method != "GET" && s.journal != "" {
 		if err := s.save(); err != nil {
 			s.log.Error("journal", "error", err)
@@ -117,7 +120,7 @@ func (s *Sim) handle(ctx context.Context, c *call) answer {
 }
 
 // through is one call with the faults that hit it.
-func (s *Sim) through(c *call, hit hits) answer {
+func (s *Sim) through(ctx context.Context, c *call, hit hits) answer {
 	var a answer
 	c.doom = hit.doom
 	switch {
@@ -134,14 +137,32 @@ func (s *Sim) through(c *call, hit hits) answer {
 		return bare(596, "Connection timed out")
 	}
 	s.migrateNow(c, hit)
-	a = s.run(c, s.nowMS())
+	a = s.run(ctx, c, s.nowMS())
 	return s.after(c, a, hit)
 }
 
-// run is the call as the world takes it at a moment, and the note of it.
-func (s *Sim) run(c *call, at int64) answer {
+// patience is how often a call looks whether a lock file is free.
+const patience = 250 * time.Millisecond
+
+// run is the call as the world takes it at a moment, and the note of it. One
+// that waits for a lock file is tried again and again; others go on meanwhile.
+func (s *Sim) run(ctx context.Context, c *call, at int64) answer {
 	c.at = at
 	a := s.dispatch(c)
+	for waited := time.Duration(0); a.again && ctx != nil && s.sleeper != nil; waited += patience {
+		if waited >= a.wait {
+			a.wait = 0
+			break
+		}
+		s.mu.Unlock()
+		s.sleep(ctx, patience)
+		s.mu.Lock()
+		s.settle()
+		c.at = s.nowMS()
+		if next := s.dispatch(c); !next.again {
+			a = next
+		}
+	}
 	s.note(c, a, true)
 	return a
 }
@@ -165,7 +186,10 @@ func (s *Sim) dispatch(c *call) answer {
 	if c.ep == nil {
 		return notImplemented(c.method, c.path)
 	}
-	s.counts[c.method+" "+c.ep.path]++
+	if !c.counted {
+		s.counts[c.method+" "+c.ep.path]++
+		c.counted = true
+	}
 	c.params = params{}
 	if a := c.parse(); a != nil {
 		return *a

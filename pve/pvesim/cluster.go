@@ -86,12 +86,15 @@ func (s *Sim) guestResource(g *guest, at int64) map[string]any {
 	if g.Tags != "" {
 		e["tags"] = g.Tags
 	}
+	if p := s.poolOf(g.VMID); p != nil {
+		e["pool"] = p.ID
+	}
 	told, counts := s.lastTold(g.Node, at)
 	if !counts {
 		return e
 	}
 	was := g.was(told)
-	then := guest{Guest: g.Guest, Up: was.Up, Prelaunch: was.Status == "prelaunch"}
+	then := guest{Guest: g.Guest, Up: was.Up, Boot: was.Up, Prelaunch: was.Status == "prelaunch"}
 	then.Running = was.Status != "stopped"
 	var u usage
 	if then.Running {
@@ -104,7 +107,7 @@ func (s *Sim) guestResource(g *guest, at int64) map[string]any {
 	if g.Config["template"] == "1" {
 		e["template"] = 1
 	}
-	e["maxmem"], e["maxdisk"], e["maxcpu"] = g.memory(), g.boot(), g.cpus()
+	e["maxmem"], e["maxdisk"], e["maxcpu"] = was.Memory, was.Disk, was.CPUs
 	e["cpu"], e["mem"], e["disk"] = u.cpu, u.mem, 0
 	e["netin"], e["netout"], e["diskread"], e["diskwrite"] = u.netin, u.netout, u.diskread, u.diskwrite
 	if s.release.nine {
@@ -163,15 +166,17 @@ func getClusterStatus(s *Sim, _ *call) answer {
 
 // getBackupJobs are the cluster's own backup jobs. 9.1.8 and later no longer
 // give starttime and dow.
-func getBackupJobs(s *Sim, _ *call) answer {
+func getBackupJobs(s *Sim, c *call) answer {
 	out := []map[string]any{}
 	for _, j := range s.st.World.BackupJobs {
-		mode := j.Mode
-		if mode == "" {
-			mode = "snapshot"
-		}
 		e := map[string]any{
-			"id": j.ID, "type": "vzdump", "schedule": j.Schedule, "storage": j.Storage, "enabled": bit(!j.Disabled), "mode": mode,
+			"id": j.ID, "type": "vzdump", "schedule": j.Schedule, "storage": j.Storage, "enabled": bit(!j.Disabled),
+		}
+		if j.Mode != "" {
+			e["mode"] = j.Mode
+		}
+		if at, known := nextRun(j.Schedule, s.local(s.st.World.Nodes[0].Name, c.at)); known {
+			e["next-run"] = at.Unix()
 		}
 		if j.All {
 			e["all"] = 1
@@ -204,12 +209,5 @@ func getNotBackedUp(s *Sim, c *call) answer {
 	return ok(out)
 }
 
-// getHAResources and getPools: no machine here is under high availability, and there are no pools.
+// getHAResources: no machine here is under high availability.
 func getHAResources(*Sim, *call) answer { return ok([]map[string]any{}) }
-
-func getPools(_ *Sim, c *call) answer {
-	if id := c.params.get("poolid"); id != "" {
-		return fail(500, "pool '%s' does not exist", id)
-	}
-	return ok([]map[string]any{})
-}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -74,8 +75,10 @@ func formed(pattern string) func(want, have any) bool {
 }
 
 var rules = []rule{
-	{keys: []string{"starttime", "ctime", "time", "localtime"}, fits: near(2), why: "the clock is set to the recorded time of the answer, which came a moment after"},
+	{keys: []string{"starttime", "snaptime", "ctime", "time", "localtime"}, fits: near(2), why: "the clock is set to the recorded time of the answer, which came a moment after"},
 	{keys: []string{"endtime"}, fits: near(10), why: "a backup takes about as long as in the lab"},
+	{keys: []string{"meta"}, fits: sameBut(`ctime=(\d+)$`, 2), why: "when a machine was made: a task of the lab began a moment later"},
+	{keys: []string{"next-run"}, fits: alikeZero, why: "what stood in for the calendar in the lab took the next full hour"},
 	{keys: []string{"pid", "pstart"}, fits: alikeZero, why: "process numbers; that they are the UPID's is looked at apart"},
 	{keys: []string{"freemem", "free_mem", "total_mem", "last_update", "used", "free", "avail", "available"}, fits: alikeZero, why: "what a machine uses"},
 	{keys: []string{"mem"}, fits: memory, why: "what a machine uses; the 9.2 lab had no cgroups and told 0 of running machines"},
@@ -101,6 +104,22 @@ func about(times float64) func(want, have any) bool {
 		a, isA := want.(float64)
 		b, isB := have.(float64)
 		return isA && isB && a > 0 && b > 0 && a <= times*b && b <= times*a
+	}
+}
+
+// sameBut is true for two texts that differ in a number alone, by no more than so much.
+func sameBut(pattern string, by float64) func(want, have any) bool {
+	re := regexp.MustCompile(pattern)
+	return func(want, have any) bool {
+		a, _ := want.(string)
+		b, _ := have.(string)
+		m, n := re.FindStringSubmatch(a), re.FindStringSubmatch(b)
+		if m == nil || n == nil || re.ReplaceAllString(a, "") != re.ReplaceAllString(b, "") {
+			return false
+		}
+		x, _ := strconv.ParseFloat(m[1], 64)
+		y, _ := strconv.ParseFloat(n[1], 64)
+		return math.Abs(x-y) <= by
 	}
 }
 
@@ -307,6 +326,9 @@ func byIdentity(list []any) map[string]any {
 // nameOf is what names an element of a list.
 func nameOf(e any) string {
 	m, _ := e.(map[string]any)
+	if m["ugid"] != nil && m["path"] != nil {
+		return fmt.Sprint(m["path"], " ", m["ugid"], " ", m["roleid"])
+	}
 	for _, k := range []string{"volid", "upid", "id", "ugid", "storage", "vmid", "key", "node", "subdir", "name"} {
 		if v, has := m[k]; has {
 			return fmt.Sprint(v)
@@ -374,11 +396,12 @@ func (c *comparison) named(raw string) {
 
 var (
 	progressLine = regexp.MustCompile(`^INFO: +\d{1,3}% \(\d+(?:\.\d+)? (?:[KMGT]i)?B of \d+(?:\.\d+)? (?:[KMGT]i)?B\) in (?:\d+h )?(?:\d+m )?(?:\d+s)?, read: \d+(?:\.\d+)? (?:[KMGT]i)?B/s, write: \d+(?:\.\d+)? (?:[KMGT]i)?B/s$`)
+	copyLine     = regexp.MustCompile(`^(?:(?:mirror|drive|commit-drive)-\w+: )?transferred [\d.]+ (?:[KMGT]i)?B of [\d.]+ (?:[KMGT]i)?B \([\d.]+%\)(?: in [\dhms ]+(?:, ready)?)?$`)
 	endLine      = regexp.MustCompile(`^TASK (?:OK$|ERROR: |WARNINGS: \d)`)
 )
 
-// logsOf are two logs without what depends on how fast a machine is. How often a backup speaks of its progress is not
-// compared, that it does so in the right words and place is; the lines of a lock file that another process held for a
+// logsOf are two logs without what depends on how fast a machine is. How often a backup or a copy speaks of its progress is
+// not compared, that it does so in the right words and place is; the lines of a lock file that another process held for a
 // moment, and QEMU's own about a fleecing image, are left out. The log of a task that was running is compared as far
 // as both go. That the lines are numbered in turn, and their total, is looked at on each side alone.
 func logsOf(want, have any) (any, any) {
@@ -387,11 +410,30 @@ func logsOf(want, have any) (any, any) {
 	if a == nil || b == nil || !numberedA || !numberedB {
 		return want, have
 	}
+	if len(a) > 0 && len(b) > 0 && a[len(a)-1] != "TASK OK" {
+		a, b = restoring(a), restoring(b)
+	}
 	if n := len(a); n > 0 && !endLine.MatchString(a[n-1].(string)) {
 		n = min(n, len(b))
 		a, b = a[:n], b[:n]
 	}
 	return a, b
+}
+
+var restoreLine = regexp.MustCompile(`^progress \d+% \(read \d+ bytes, duration \d+ sec\)$`)
+
+// restoring is the log of a restore that came to nothing: how far it had come is not compared.
+func restoring(lines []any) []any {
+	var out []any
+	for _, line := range lines {
+		if restoreLine.MatchString(line.(string)) {
+			line = "<progress>"
+		}
+		if n := len(out); n == 0 || line != "<progress>" || out[n-1] != line {
+			out = append(out, line)
+		}
+	}
+	return out
 }
 
 // downloads are two downloaded logs, treated alike.
@@ -433,7 +475,7 @@ func logOf(body any) (lines []any, numbered bool) {
 		}
 		numbered = numbered && isNumber && isText && len(line) == 2 && n == first+float64(i) && n <= total
 		switch {
-		case progressLine.MatchString(text):
+		case progressLine.MatchString(text), copyLine.MatchString(text):
 			if k := len(lines); k == 0 || lines[k-1] != "<progress>" {
 				lines = append(lines, "<progress>")
 			}
@@ -455,6 +497,18 @@ var normalizers = []struct {
 	{regexp.MustCompile(`in (<?\d+) seconds( \([^)]*\))?`), "in <n> seconds"},
 	{regexp.MustCompile(`archive file size: [\d.]+`), "archive file size: <n>"},
 	{regexp.MustCompile(`tmp\.\d+`), "tmp.<n>"},
+	{regexp.MustCompile(`\$5\$[./0-9A-Za-z]{8}\$[./0-9A-Za-z]{43}`), "<password hash>"},
+	{regexp.MustCompile(`vzdumptmp\d+`), "vzdumptmp<n>"},
+	{regexp.MustCompile(`^/bin/bash: line 1: \d+ `), "/bin/bash: line 1: <pid> "},
+	{regexp.MustCompile(`^     +\d+ ([A-Z])`), "     <pid> $1"},
+	{regexp.MustCompile(`^vma: restore failed - short vma extent \(\d+ < 3801600\)$`), "vma: restore failed - short vma extent"},
+	{regexp.MustCompile(`^vma: restore failed - detected missing cluster \d+ for`), "vma: restore failed - detected missing cluster <n> for"},
+	{regexp.MustCompile(`^CTIME: \w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}$`), "CTIME: <time>"},
+	{regexp.MustCompile(`^(progress \d+% \(read \d+ bytes, duration) \d+ sec\)$`), "$1 <n> sec)"},
+	{regexp.MustCompile(`, sparse bytes \d+ \([\d.]+%\)$`), ", sparse bytes <n>"},
+	{regexp.MustCompile(`^space reduction due to 4K zero blocks [\d.]+%$`), "space reduction <n>"},
+	{regexp.MustCompile(`^[\d.]+ (?:B|KiB|MiB) in \d+s$`), "<memory> in <n>s"},
+	{regexp.MustCompile(`(saving the VM state in) \d+s, saved [\d.]+ MiB$`), "$1 <n>s, saved <memory>"},
 	{regexp.MustCompile(` at /usr/share/perl5/\S+ line \d+\.`), ""},
 }
 

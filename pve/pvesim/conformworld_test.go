@@ -54,6 +54,14 @@ func recordedWorld(release, topic string, xs []exchange) World {
 			{Path: "/vms/100", Role: "Power", Who: "portal@pve!power"},
 		},
 	}
+	if topic == "90-nine-only" {
+		w.Storages = append(w.Storages, Storage{Name: "tinyimg", Type: "dir", Content: []string{"images"}, Total: 120 * mib})
+	}
+	if release == "9.2" && topic == "11-clone-template-cloudinit-destroy" {
+		w.Roles["NoPower"] = slices.DeleteFunc(slices.Clone(hosting), func(p string) bool { return p == "VM.PowerMgmt" })
+		w.Tokens = append(w.Tokens, Token{ID: "portal@pve!np", Secret: Secret, PrivSep: true})
+		w.ACL = append(w.ACL, ACL{Path: "/", Role: "NoPower", Who: "portal@pve!np"})
+	}
 	if release == "9.2" && (topic == "00-setup" || topic == "06-backup" || topic == "08-tasks") {
 		w.Storages[0].PruneBackups = "keep-all=1" // until a later topic changed the storage
 	}
@@ -78,8 +86,23 @@ func recordedWorld(release, topic string, xs []exchange) World {
 		return w
 	}
 	w.Guests = labGuests(release, topic)
+	if onMachines[topic] {
+		w.Guests = machinesOf(release, topic)
+		if topic == "09-locks" {
+			w.Archives = archivesOf(xs)
+		}
+		if topic == "03-config-resize" {
+			w.Storages[1].Used = labRoot - map[string]int64{"8.4": 60_400_000_000, "9.2": 63_935_000_000}[release]
+		}
+	}
 	for i := range w.Guests {
 		takeIdentity(&w.Guests[i], xs, 0)
+	}
+	if topic == "07-restore" {
+		as := Guest{VMID: 121, Config: map[string]string{}}
+		takeIdentity(&as, xs, 101) // made of the archive of 111
+		g := numbered(111, w.Guests)
+		g.Config["args"], g.Config["meta"] = as.Config["args"], as.Config["meta"]
 	}
 	return w
 }
@@ -255,7 +278,7 @@ func inventory(w *World, xs []exchange) {
 		vmid := int(num(e, "vmid"))
 		g := Guest{
 			VMID: vmid, Node: "pve1", Name: text(e, "name"), Memory: int(num(e, "maxmem") / mib), Cores: int(num(e, "maxcpu")),
-			Running: text(e, "status") != "stopped", Config: map[string]string{"boot": "order=scsi0"},
+			Running: text(e, "status") != "stopped", Config: map[string]string{"boot": "order=scsi0", "net0": "virtio=BC:24:11:72:11:51,bridge=vmbr0", "meta": "creation-qemu=10.0.2,ctime=1795166796"},
 		}
 		if g.Name == fmt.Sprintf("VM %d", vmid) {
 			g.Name = ""
@@ -564,11 +587,32 @@ var deviations = map[string]string{
 	"9.2 02-inventory 61": noHistory,
 	"9.2 02-inventory 62": noHistory,
 
+	"8.4 03-config-resize 145": noTraffic,
+
+	"8.4 11-clone-template-cloudinit-destroy 109": noJobs,
+	"8.4 11-clone-template-cloudinit-destroy 148": noJobs,
+	"8.4 11-clone-template-cloudinit-destroy 180": noJobs,
+	"9.2 11-clone-template-cloudinit-destroy 109": noJobs,
+	"9.2 11-clone-template-cloudinit-destroy 148": noJobs,
+	"9.2 11-clone-template-cloudinit-destroy 180": noJobs,
+
+	"9.2 90-nine-only 7":   noIdentity,
+	"9.2 90-nine-only 10":  noRoleList,
+	"9.2 90-nine-only 11":  noTokenChange,
+	"9.2 90-nine-only 12":  noTokenChange,
+	"9.2 90-nine-only 104": noStorageChange,
+
 	"8.4 12-failures-and-rights 61": noSnapshots,
 	"9.2 12-failures-and-rights 59": noSnapshots,
 }
 
 const (
-	noHistory   = "the data of the graphs (rrddata) are not simulated: nothing asks for them"
-	noSnapshots = "the list of a machine's snapshots comes with snapshots"
+	noHistory       = "the data of the graphs (rrddata) are not simulated: nothing asks for them"
+	noSnapshots     = "the list of a machine's snapshots comes with snapshots"
+	noIdentity      = "a storage's identity is not simulated: nothing asks for it"
+	noRoleList      = "the list of all roles with their privileges is not simulated"
+	noTokenChange   = "a token is made and removed over the API, not changed"
+	noStorageChange = "a storage is changed with SetStorage, not over the API"
+	noJobs          = "the cluster's own backup jobs are made with SetBackupJobs, not over the API"
+	noTraffic       = "the 8.4 lab's kernel could not limit a card's rate"
 )

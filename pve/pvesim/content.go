@@ -2,6 +2,7 @@ package pvesim
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -30,9 +31,10 @@ func (s *Sim) addArchive(a Archive, sorted bool) error {
 	}
 	if a.Config == "" {
 		if g := s.guests[a.VMID]; g != nil {
-			a.Config = g.archived()
+			a.Config, a.Disks, a.Blank, a.Deaf = g.archived(), s.archivedDisks(g), g.Blank, g.Deaf
 		}
 	}
+	s.fillArchive(&a)
 	sh := s.shelfOf(shelfKey{Storage: a.Storage, Node: a.Node})
 	if sorted {
 		sh.put(&archive{a})
@@ -135,17 +137,37 @@ func (s *Sim) imageEntries(c *call, st *Storage, vmid int) []map[string]any {
 		if vmid != 0 && g.VMID != vmid || !st.Shared && g.Node != c.node || s.imageRight(c.who, st.Name, g.VMID) != nil {
 			continue
 		}
-		for _, d := range g.Disks {
-			if d.Storage == st.Name {
-				volid := d.volid(g.VMID)
-				out = append(out, map[string]any{
-					"volid": volid, "format": volid[strings.LastIndex(volid, ".")+1:], "size": d.Size,
-					"used": blocks(d.Used), "vmid": g.VMID, "content": "images", "parent": nil, "ctime": g.created() / 1000,
-				})
+		for i := range g.Disks {
+			if d := &g.Disks[i]; d.Storage == st.Name && d.owner(g.VMID) == g.VMID {
+				out = append(out, imageEntry(d, g.VMID, g.occupies(d)+s.filled(g.VMID, d, c.at), g.created(), s.backing(g, d)))
 			}
 		}
 	}
+	for _, o := range s.st.Strays {
+		if o.Disk.Storage == st.Name && (vmid == 0 || o.VMID == vmid) && (st.Shared || o.Node == c.node) && s.imageRight(c.who, st.Name, o.VMID) == nil {
+			out = append(out, imageEntry(&o.Disk, o.VMID, blocks(o.Disk.Used), c.at, nil))
+		}
+	}
 	return out
+}
+
+func imageEntry(d *Disk, vmid int, used, made int64, parent any) map[string]any {
+	return map[string]any{
+		"volid": d.volid(vmid), "format": d.format(), "size": whole(d.Size), "used": used,
+		"vmid": vmid, "content": "images", "parent": parent, "ctime": made / 1000,
+	}
+}
+
+// backing is what an image lies on top of: its template's, or its newest
+// snapshot's where snapshots are a chain of images.
+func (s *Sim) backing(g *guest, d *Disk) any {
+	if parts := strings.Split(d.Volume, "/"); len(parts) == 4 {
+		return "../" + parts[0] + "/" + parts[1]
+	}
+	if sn := g.newest(d.volid(g.VMID)); sn != nil && s.chained(d) {
+		return fmt.Sprintf("snap-%s-%s", sn.Name, path.Base(d.Volume))
+	}
+	return nil
 }
 
 // archiveRight is the right to a machine's archives on a storage.
@@ -171,7 +193,8 @@ func (s *Sim) imageRight(who identity, storage string, vmid int) *answer {
 
 var (
 	backupVolume = regexp.MustCompile(`^backup/(vzdump-(?:qemu|lxc)-(\d+)-[^/\s]*\.(?:vma|tar)(?:\.(?:gz|lzo|zst))?)$`)
-	imageVolume  = regexp.MustCompile(`^(\d+)/([^/\s]+\.(?:raw|qcow2|vmdk))$`)
+	imageVolume  = regexp.MustCompile(`^(?:\d+/base-[^/\s]+/)?(\d+)/([^/\s]+\.(?:raw|qcow2|vmdk))$`)
+	blockVolume  = regexp.MustCompile(`^(?:base-[^/\s]+/)?(?:vm|base|subvol)-(\d+)-[^/\s]+$`)
 )
 
 // volume is what a path under …/content/ names.
@@ -201,7 +224,9 @@ func (s *Sim) volume(c *call) (v volume, refused *answer) {
 	if m := backupVolume.FindStringSubmatch(name); m != nil {
 		v.backup = true
 		v.vmid, _ = strconv.Atoi(m[2])
-	} else if m := imageVolume.FindStringSubmatch(name); m != nil {
+	} else if m := imageVolume.FindStringSubmatch(name); m != nil && v.storage.files() {
+		v.vmid, _ = strconv.Atoi(m[1])
+	} else if m := blockVolume.FindStringSubmatch(name); m != nil && !v.storage.files() {
 		v.vmid, _ = strconv.Atoi(m[1])
 	} else {
 		return no(fail(500, "unable to parse directory volume name '%s'", name))
@@ -239,7 +264,7 @@ func getVolume(s *Sim, c *call) answer {
 			for _, d := range g.Disks {
 				if d.volid(g.VMID) == v.volid && (v.storage.Shared || g.Node == c.node) {
 					return ok(map[string]any{
-						"path": v.path(), "size": d.Size, "used": blocks(d.Used), "format": v.volid[strings.LastIndex(v.volid, ".")+1:],
+						"path": v.path(), "size": whole(d.Size), "used": blocks(d.Used), "format": d.format(),
 					})
 				}
 			}

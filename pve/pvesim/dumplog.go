@@ -109,6 +109,9 @@ func (s *Sim) describe(t *task, g *guest, tu *turn, r *chance) {
 	tu.Steps = []step{{At: tu.Begin, Lines: head}}
 
 	head = nil
+	if !tu.WasRunning && slices.ContainsFunc(g.Disks, func(d Disk) bool { return !d.Loose && d.medium() }) {
+		head = append(head, "generating cloud-init ISO")
+	}
 	if storage := t.Dump.Options.Fleecing; storage != "" {
 		for i, d := range g.sorted() {
 			if !d.NoBackup {
@@ -131,6 +134,9 @@ func (s *Sim) describe(t *task, g *guest, tu *turn, r *chance) {
 	case tu.WasRunning:
 		say("resuming VM again")
 	}
+	if tu.Empty {
+		head = append(head, "INFO: 100% (0.0 B of 0.0 B) in 0s, read: 0 B/s, write: 0 B/s")
+	}
 	tu.Steps = append(tu.Steps, step{At: tu.ReadAt, Lines: head})
 
 	seen := progress{Percent: -1}
@@ -144,12 +150,15 @@ func (s *Sim) describe(t *task, g *guest, tu *turn, r *chance) {
 		head = append(head, text)
 	}
 	if zero := tu.Total - tu.Data; zero > 0 {
-		say("backup is sparse: %s (%d%%) total zero data", size(zero, 2), zero*100/tu.Total)
+		say("backup is sparse: %s (%d%%) total zero data", size(zero, 2), zero*100/max(tu.Total, 1))
 	}
 	if seconds := (tu.ReadEnd - tu.ReadAt) / 1000; seconds > 0 {
 		say("transferred %s in %d seconds (%s/s)", size(tu.Total, 2), seconds, size(tu.Total/seconds, 1))
 	} else {
 		say("transferred %s in <1 seconds", size(tu.Total, 2))
+	}
+	if tu.Empty {
+		return // it ends here
 	}
 	end := tu.ReadEnd + 200
 	if !tu.WasRunning {
@@ -164,7 +173,7 @@ func (s *Sim) describe(t *task, g *guest, tu *turn, r *chance) {
 func (s *Sim) freezeLines(g *guest, say func(string, ...any)) {
 	enabled := strings.HasPrefix(g.Agent, "1") || strings.Contains(g.Agent, "enabled=1")
 	switch {
-	case enabled && !g.AgentSilent:
+	case enabled && !g.AgentSilent && !g.Blank:
 		say("issuing guest-agent 'fs-freeze' command")
 		say("issuing guest-agent 'fs-thaw' command")
 	case enabled && s.release.nine:

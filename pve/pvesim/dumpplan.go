@@ -3,6 +3,7 @@ package pvesim
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -23,16 +24,18 @@ func (s *Sim) plan(t *task, g *guest, at int64) *turn {
 		if disk.Ratio > 0 && o.Compress != "0" {
 			ratio = disk.Ratio
 		}
-		used := min(disk.Used, disk.Size)
+		used := s.data(&disk)
 		tu.Total += disk.Size
 		tu.Data += used
 		packed += ratio * float64(used)
 		holes += float64(disk.Size) / float64(gib)
 	}
-	tu.Diskless = tu.Total == 0
+	disks := slices.ContainsFunc(g.sorted(), func(d Disk) bool { return !d.NoBackup })
+	tu.Diskless, tu.Empty = !disks, disks && tu.Total == 0
 	tu.Archive = Archive{
 		Node: tu.Shelf.Node, Storage: o.Storage, VMID: g.VMID, Time: fromMS((at + t.Skew) / 1000 * 1000),
 		Format: formatOf(o.Compress), Protected: o.Protected, Config: g.archived(),
+		Disks: s.archivedDisks(g), Blank: g.Blank, Deaf: g.Deaf,
 	}
 	tu.Archive.Volid = archiveVolid(tu.Archive, s.local(t.Node, at+t.Skew))
 	// Beside the data: headers and the map of every cluster, some 36 KB for an

@@ -14,6 +14,7 @@ type turn struct {
 	Mode       string // in effect: a stopped machine's is always stop
 	WasRunning bool
 	Diskless   bool
+	Empty      bool // there are disks, of no size
 	Shelf      shelfKey
 	Archive    Archive // as it will be
 
@@ -155,7 +156,7 @@ func (s *Sim) beginTurn(t *task, vmid int, at int64) string {
 		g.lived(at)
 	case tu.Mode == "stop":
 		// Shut down and started again: another process, from then on.
-		g.PID, g.Up = g.PID+137, tu.ReadAt
+		g.PID, g.Up, g.Boot = g.PID+137, tu.ReadAt, tu.ReadAt
 	}
 	s.turnLines(t, 0)
 	return ""
@@ -216,6 +217,11 @@ func (s *Sim) turnStep(t *task, at int64) {
 		return
 	}
 	s.turnLines(t, at)
+	if tu.Empty && at >= tu.ReadAt {
+		s.abortTurn(t, at, "vma_writer_register_stream: got strange size 0", false)
+		s.nextGuest(t, at)
+		return
+	}
 	if tu.Done == len(tu.Steps) {
 		s.endTurn(t, at)
 	}
@@ -316,8 +322,7 @@ func (s *Sim) unlock(g *guest, tu *turn, at int64) {
 	if !tu.WasRunning && g.Prelaunch {
 		s.setRunning(g, at, false)
 	}
-	g.Prelaunch = false
-	g.lived(at)
+	g.wake(at)
 }
 
 // orStranger stands in for a machine that went away during its backup.

@@ -140,8 +140,21 @@ func (d *doom) line() string {
 }
 
 type lateCall struct {
-	at   int64
-	call *call
+	at    int64
+	call  *call
+	tries int // how often it found a lock file held
+}
+
+// runLate is a call whose caller has gone. It waits for a lock file as others do.
+func (s *Sim) runLate(l lateCall) {
+	l.call.at = l.at
+	a := s.dispatch(l.call)
+	if a.again && time.Duration(l.tries)*patience < a.wait {
+		l.at, l.tries = l.at+patience.Milliseconds(), l.tries+1
+		s.late = append(s.late, l)
+		return
+	}
+	s.note(l.call, a, true)
 }
 
 // Inject makes a fault happen until it is removed. A Path that is no regular

@@ -67,6 +67,9 @@ func (s *Sim) load() (bool, error) {
 	if rel, known := releases[s.st.Release]; known {
 		s.release = rel
 	}
+	if s.st.Freed == nil {
+		s.st.Freed = map[int]int64{}
+	}
 	for _, g := range s.st.Guests {
 		s.guests[g.VMID] = g
 	}

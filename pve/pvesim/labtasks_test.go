@@ -12,6 +12,8 @@ type labTask struct {
 	ForeignTask
 	tell int64 // unix milliseconds: when the simulator hears of it
 	line int   // or the line of the call that started it
+	told bool
+	own  int   // the line of its own status: it was over just before
 	end  int64 // when it ended; 0 is not known
 	seen int64 // when it was last seen running
 }
@@ -73,6 +75,9 @@ func labTasks(xs []exchange) []labTask {
 		case strings.HasSuffix(x.Path, "/status") && x.data(&status) && status.Status == "stopped":
 			if t := see(upid); t != nil {
 				t.Exit = status.ExitStatus
+				if t.own == 0 {
+					t.own = x.Line
+				}
 				if t.end == 0 {
 					t.end = int64(x.Time*1000) - 5
 				}
@@ -122,9 +127,20 @@ func (r *replay) tell(line int) {
 			later = append(later, t)
 			continue
 		}
-		if _, err := r.sim.StartForeignTask(t.ForeignTask); err != nil {
-			r.t.Fatal(err)
+		if r.byItself(t) {
+			continue
 		}
+		if !t.told {
+			if _, err := r.sim.StartForeignTask(t.ForeignTask); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+		t.told = true
+		if t.own > line {
+			later = append(later, t)
+			continue
+		}
+		r.effect(t)
 	}
 	r.lab = later
 }

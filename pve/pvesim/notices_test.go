@@ -149,7 +149,7 @@ func TestComparisonNotices(t *testing.T) {
 	want := []string{
 		"value of CSRFPreventionToken", "value of avail", "value of available", "value of blockstat counters", "value of cpu", "value of ctime", "value of disk", "value of diskread", "value of diskwrite",
 		"value of free", "value of free_mem", "value of freemem", "value of last_update", "value of mem", "value of minor_page_faults",
-		"value of netin", "value of netout", "value of pid", "value of size", "value of the node's hardware", "value of total", "value of total_mem", "value of uptime", "value of used",
+		"value of netin", "value of netout", "value of next-run", "value of pid", "value of size", "value of the node's hardware", "value of total", "value of total_mem", "value of uptime", "value of used",
 		"value of used_fraction",
 	}
 	if d := cmp.Diff(want, slices.Sorted(maps.Keys(unseen))); d != "" {

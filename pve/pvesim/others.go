@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // change lets somebody else than the API's caller change the world: whatever
@@ -90,13 +91,21 @@ func (s *Sim) SetLock(vmid int, lock string) error {
 // Unlock is "qm unlock".
 func (s *Sim) Unlock(vmid int) error { return s.SetLock(vmid, "") }
 
+// HoldLockFile has somebody hold a machine's lock file, as a command on its
+// node does while it works: who needs the file waits 10 s and gives up.
+func (s *Sim) HoldLockFile(vmid int, d time.Duration) error {
+	return s.withGuest(vmid, func(_ *guest, at int64) error {
+		s.st.Cleanups = append(s.st.Cleanups, &cleanup{VMID: vmid, Arrive: at, Until: at + d.Milliseconds()})
+		return nil
+	})
+}
+
 // SetGuestRunning starts or stops a machine. One that runs for its backup
 // alone goes on running when it is started.
 func (s *Sim) SetGuestRunning(vmid int, running bool) error {
 	return s.withGuest(vmid, func(g *guest, at int64) error {
 		if running && g.Prelaunch {
-			g.Prelaunch = false
-			g.lived(at)
+			g.wake(at)
 			return nil
 		}
 		s.setRunning(g, at, running)
@@ -107,8 +116,9 @@ func (s *Sim) SetGuestRunning(vmid int, running bool) error {
 // SetGuest changes a machine's configuration or disks.
 func (s *Sim) SetGuest(vmid int, edit func(*Guest)) error {
 	return s.withGuest(vmid, func(g *guest, at int64) error {
-		running := g.Running
+		running, was := g.Running, g.Guest.clone()
 		edit(&g.Guest)
+		s.edited(g, was)
 		now := g.Running
 		g.Running = running
 		if now != running {

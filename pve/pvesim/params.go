@@ -1,7 +1,9 @@
 package pvesim
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -49,12 +51,15 @@ type param struct {
 	pattern  string
 	parts    map[string]string // of a property string whose form the schema spells out: names and types
 	requires string
-	only     string // the one release that has it; "" is both
+	only     string     // the one release that has it; "" is both
+	shape    *composite // of a property string whose parts have forms of their own
+	count    int        // of a numbered family, whose name ends in [n]
 }
 
 func text(name string) param    { return param{name: name, kind: "string"} }
 func number(name string) param  { return param{name: name, kind: "integer"} }
 func boolean(name string) param { return param{name: name, kind: "boolean"} }
+func decimal(name string) param { return param{name: name, kind: "number"} }
 func list(name string) param    { return param{name: name, kind: "array"} }
 
 func (p param) must() param               { p.required = true; return p }
@@ -71,6 +76,8 @@ func (p param) made(parts map[string]string) param { p.parts = parts; return p }
 func (p param) like(pattern string) param          { p.pattern = pattern; return p }
 func (p param) with(other string) param            { p.requires = other; return p }
 func (p param) onlyIn(release string) param        { p.only = release; return p }
+func (p param) shaped(sh *composite) param         { p.shape = sh; return p }
+func (p param) times(n int) param                  { p.count = n; return p }
 
 const notDefined = "property is not defined in schema and the schema does not allow additional properties"
 
@@ -84,6 +91,15 @@ func (p params) verify(table []param, rel release) map[string]string {
 	known := map[string]bool{}
 	for _, d := range table {
 		if d.only != "" && d.only != rel.name {
+			continue
+		}
+		if d.count > 0 {
+			for _, one := range d.members(p) {
+				known[one.name] = true
+				if msg := one.check(p[one.name], rel); msg != "" {
+					errs[one.name] = msg
+				}
+			}
 			continue
 		}
 		known[d.name] = true
@@ -132,6 +148,15 @@ func (d param) check(values []string, rel release) string {
 		if v != "0" && v != "1" {
 			return fmt.Sprintf("type check ('boolean') failed - got '%s'", v)
 		}
+	case "number":
+		if msg := d.checkNumber(v); msg != "" {
+			return msg
+		}
+	}
+	if sh := cmp.Or(d.shape, shapedFormats[d.format]); sh != nil {
+		if _, msg := sh.parse(v, d.name, rel); msg != "" {
+			return "invalid format - " + msg + "\n"
+		}
 	}
 	if msg := d.misformed(v, rel); msg != "" {
 		return "invalid format - " + msg + "\n"
@@ -158,6 +183,35 @@ func (d param) check(values []string, rel release) string {
 	}
 	if len(d.enum) > 0 && !slices.Contains(d.enum, v) {
 		return fmt.Sprintf("value '%s' does not have a value in the enumeration '%s'", v, strings.Join(d.enum, ", "))
+	}
+	return ""
+}
+
+// members are those of a numbered family that are given.
+func (d param) members(given params) []param {
+	family := strings.TrimSuffix(d.name, "[n]")
+	var out []param
+	for name := range given {
+		n, err := strconv.Atoi(strings.TrimPrefix(name, family))
+		if err == nil && n >= 0 && n < d.count && name == family+strconv.Itoa(n) {
+			one := d
+			one.name, one.count = name, 0
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// checkNumber words what is wrong with a number that may have a fraction.
+func (d param) checkNumber(v string) string {
+	n, err := strconv.ParseFloat(v, 64)
+	switch {
+	case err != nil || math.IsNaN(n) || math.IsInf(n, 0):
+		return fmt.Sprintf("type check ('number') failed - got '%s'", v)
+	case d.minimum != nil && n < float64(*d.minimum):
+		return fmt.Sprintf("value must have a minimum value of %d", *d.minimum)
+	case d.maximum != nil && n > float64(*d.maximum):
+		return fmt.Sprintf("value must have a maximum value of %d", *d.maximum)
 	}
 	return ""
 }
@@ -213,6 +267,14 @@ var formats = map[string]func(string) string{
 			return fmt.Sprintf("storage ID '%s' contains illegal characters", v)
 		}
 		return ""
+	},
+	"pve-storage-id-list": func(v string) string {
+		return each(v, func(v string) string {
+			if !storageID.MatchString(v) {
+				return fmt.Sprintf("storage ID '%s' contains illegal characters", v)
+			}
+			return ""
+		})
 	},
 	"pve-storage-content": contentFormat,
 	"pve-storage-content-list": func(v string) string {

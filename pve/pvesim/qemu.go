@@ -2,7 +2,6 @@ package pvesim
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -97,17 +96,21 @@ func (s *Sim) qemuFields(g *guest, e map[string]any, u usage) {
 		e["freemem"] = g.memory() - u.mem
 	}
 	e["ballooninfo"] = balloon
-	machine := "pc-i440fx-10.0+pve0"
-	if s.release.nine {
-		machine = "pc-i440fx-10.0+pve1"
-	}
-	e["running-machine"], e["running-qemu"] = machine, "10.0.2"
+	e["running-machine"], e["running-qemu"] = s.release.machineType(g), "10.0.2"
 	e["proxmox-support"] = map[string]any{
 		"backup-access-api": true, "backup-fleecing": true, "backup-max-workers": true, "pbs-dirty-bitmap": true,
 		"pbs-dirty-bitmap-migration": true, "pbs-dirty-bitmap-savevm": true, "pbs-library-version": "1.5.1 (sim)",
 		"pbs-masterkey": true, "query-bitmap-info": true,
 	}
-	e["nics"] = map[string]any{fmt.Sprintf("tap%di0", g.VMID): map[string]any{"netin": u.netin, "netout": u.netout}}
+	nics := map[string]any{}
+	for key := range g.Config {
+		if netKey.MatchString(key) {
+			nics[fmt.Sprintf("tap%di%s", g.VMID, key[3:])] = map[string]any{"netin": u.netin, "netout": u.netout}
+		}
+	}
+	if len(nics) > 0 {
+		e["nics"] = nics
+	}
 	stats := map[string]any{}
 	for _, d := range g.sorted() {
 		one := map[string]any{"account_failed": true, "account_invalid": true, "timed_stats": []any{}}
@@ -120,7 +123,9 @@ func (s *Sim) qemuFields(g *guest, e map[string]any, u usage) {
 		one["rd_bytes"], one["wr_bytes"] = u.diskread, u.diskwrite
 		stats[d.Key] = one
 	}
-	e["blockstat"] = stats
+	if len(stats) > 0 {
+		e["blockstat"] = stats
+	}
 }
 
 var blockCounters = []string{
@@ -144,45 +149,99 @@ type usage struct {
 }
 
 func (g *guest) usage(at int64) usage {
+	u := usage{at: at, mem: g.memory() / 32}
 	switch {
-	case !g.Running || g.Prelaunch || at-g.Up < 10_000:
-		return usage{at: at, mem: g.memory() / 32}
+	case !g.Running || g.Prelaunch || at-g.Boot < readsAfter:
+		return u
+	case at-g.Boot < bootTakes:
+		u.diskread = 512
+		return u
 	case g.Blank:
-		return usage{at: at, mem: g.memory() / 32, diskread: 2048}
+		u.diskread = 2048
+		return u
 	}
 	seconds := max(at-g.Up, 0) / 1000
 	wave := (seconds/10 + int64(g.VMID)*7) % 20
-	return usage{
-		at: at, alive: true, cpu: 0.005 + float64(wave)*0.004, mem: g.memory() * (40 + wave) / 100,
-		netin: seconds * 220, netout: seconds * 180, diskread: 8704 + seconds*512, diskwrite: 4096 + seconds*1024,
+	u.alive, u.cpu, u.mem = true, 0.005+float64(wave)*0.004, g.memory()*(40+wave)/100
+	u.netin, u.netout = seconds*220, seconds*180
+	if g.Boot >= g.Up { // its QEMU saw it boot
+		u.diskread, u.diskwrite = 8704+seconds*512, 4096+seconds*1024
 	}
+	return u
 }
 
-// getGuestConfig is the configuration, with the lock among its keys.
+// getGuestConfig is the configuration, with the lock among its keys: as it will
+// be when the machine starts next or, with current, as it is.
 func getGuestConfig(s *Sim, c *call) answer {
 	g, missing := s.here(c)
 	if missing != nil {
 		return *missing
 	}
-	if name := c.params.get("snapshot"); name != "" && !slices.Contains(g.Snapshots, name) {
-		return fail(500, "snapshot '%s' does not exist", name)
+	name := c.params.get("snapshot")
+	if name != "" && c.params.boolean("current", false) {
+		return wrongParam("snapshot", "cannot use 'snapshot' parameter with 'current'")
 	}
-	return ok(s.configValues(g))
+	if name != "" {
+		sn := g.snapshot(name)
+		if sn == nil {
+			return fail(500, "snapshot '%s' does not exist", name)
+		}
+		out := s.values(sn.lines())
+		out["digest"] = g.digest()
+		return ok(out)
+	}
+	lines := g.afterStart()
+	if c.params.boolean("current", false) {
+		lines = g.config()
+	}
+	return ok(s.configValues(g, lines))
 }
 
-// configValues are the configuration's lines with the digest and the lock, as the API gives them.
-func (s *Sim) configValues(g *guest) map[string]any {
-	out := map[string]any{"digest": g.digest()}
-	for k, v := range g.config() {
-		out[k] = v
-		if n, err := strconv.Atoi(v); err == nil && slices.Contains(numeric, k) {
-			out[k] = n
-		}
-	}
+// configValues are lines of a configuration with its digest and lock.
+func (s *Sim) configValues(g *guest, lines map[string]string) map[string]any {
+	out := s.values(lines)
+	out["digest"] = g.digest()
 	if g.Lock != "" {
 		out["lock"] = g.Lock
 	}
 	return out
+}
+
+// values are lines as the API gives them.
+func (s *Sim) values(lines map[string]string) map[string]any {
+	out := map[string]any{}
+	for key, value := range lines {
+		out[key] = s.value(key, value)
+	}
+	return out
+}
+
+// getGuestPending lists each line with what it will be.
+func getGuestPending(s *Sim, c *call) answer {
+	g, missing := s.here(c)
+	if missing != nil {
+		return *missing
+	}
+	now := g.config()
+	if g.Lock != "" {
+		now["lock"] = g.Lock
+	}
+	out := []map[string]any{{"key": "digest", "value": g.digest()}}
+	for _, key := range sortedKeys(now) {
+		e := map[string]any{"key": key, "value": s.value(key, now[key])}
+		if will, changes := g.Pending[key]; changes {
+			e["pending"] = s.value(key, will)
+		} else if force, goes := g.Doomed[key]; goes {
+			e["delete"] = 1 + bit(force)
+		}
+		out = append(out, e)
+	}
+	for _, key := range sortedKeys(g.Pending) {
+		if _, there := now[key]; !there {
+			out = append(out, map[string]any{"key": key, "pending": s.value(key, g.Pending[key])})
+		}
+	}
+	return ok(out)
 }
 
 // guestIndex are the parts that a machine's path has, in the order of the real one.
@@ -200,18 +259,27 @@ func getGuestIndex(*Sim, *call) answer {
 	return ok(out)
 }
 
-// getGuestPending is the configuration as a list. Nothing here waits for a machine's next start.
-func getGuestPending(s *Sim, c *call) answer {
-	g, missing := s.here(c)
-	if missing != nil {
-		return *missing
+// numbers are the lines that the API gives as numbers; memory is not among them.
+func (s *Sim) numbers() []string {
+	if s.numeric == nil {
+		s.numeric = []string{"snaptime"}
+		for _, o := range vmOptions {
+			if o.kind != "string" && (o.only == "" || o.only == s.release.name) {
+				s.numeric = append(s.numeric, o.name)
+			}
+		}
 	}
-	out := []map[string]any{}
-	values := s.configValues(g)
-	for _, k := range slices.Sorted(maps.Keys(values)) {
-		out = append(out, map[string]any{"key": k, "value": values[k]})
+	return s.numeric
+}
+
+func asNumber(value string) any {
+	if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+		return n
 	}
-	return ok(out)
+	if f, err := strconv.ParseFloat(value, 64); err == nil {
+		return f
+	}
+	return value
 }
 
 // getGuestFeature says whether all of a machine's disks are of a kind that can be snapshot or cloned: on a

@@ -67,7 +67,9 @@ func portalCalls(t *testing.T) []shape {
 }
 
 var topicNames = map[string]string{
-	"00-setup": "setup", "01-auth": "auth", "02-inventory": "inventory", "06-backup": "backup", "08-tasks": "tasks",
+	"00-setup": "setup", "01-auth": "auth", "02-inventory": "inventory", "03-config-resize": "config and resize",
+	"04-power": "power", "05-snapshots": "snapshots", "07-restore": "restore", "09-locks": "locks",
+	"11-clone-template-cloudinit-destroy": "clone, template, cloud-init, destroy", "90-nine-only": "9.2 alone", "06-backup": "backup", "08-tasks": "tasks",
 	"10-concurrency": "concurrency", "12-failures-and-rights": "failures and rights",
 }
 

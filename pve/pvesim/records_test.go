@@ -35,6 +35,7 @@ type exchange struct {
 	Body     json.RawMessage `json:"response_body,omitempty"`
 	Type     string          `json:"content_type,omitempty"`
 	Time     float64         `json:"t,omitempty"`
+	Took     float64         `json:"ms,omitempty"`
 	FullPath bool            `json:"full_path,omitempty"`
 	Sent     string          `json:"request_body,omitempty"`
 	Text     string          `json:"response_text,omitempty"`
@@ -54,6 +55,9 @@ func readRecords(t *testing.T, release string) []exchange {
 	var out []exchange
 	for _, topic := range conformTopics {
 		data, err := os.ReadFile(filepath.Join(recordsDir, "records-"+release, topic+".jsonl"))
+		if topic == "90-nine-only" && release == "8.4" {
+			continue
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,6 +31,7 @@ type replay struct {
 	undo    func()     // of a fault that lasts over some steps
 	lab     []labTask  // tasks that the simulator is told, those to come
 	logins  map[string]login
+	times   map[string]int // how often something happened already
 }
 
 type login struct {
@@ -51,7 +52,7 @@ func newReplay(t *testing.T, release, topic string, xs []exchange, wrap func(htt
 	c := &clock{t: begin}
 	// The lab's disks were the host's page cache: a GiB in a second. The seed
 	// has pvestatd speak at about the moments when the lab's did.
-	s, err := New(recordedWorld(release, topic, xs), Options{Release: release, Now: c.now, Speed: 5.5, Seed: 7})
+	s, err := New(recordedWorld(release, topic, xs), Options{Release: release, Now: c.now, Sleep: c.sleep, Speed: 5.5, Seed: 7})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,7 @@ func newReplay(t *testing.T, release, topic string, xs []exchange, wrap func(htt
 	}
 	ts.Start()
 	t.Cleanup(ts.Close)
-	r := &replay{t: t, sim: s, clock: c, server: ts, names: map[string]string{}, toOurs: strings.NewReplacer(), toTheirs: strings.NewReplacer(), release: release, topic: topic, xs: xs, logins: map[string]login{}}
+	r := &replay{t: t, sim: s, clock: c, server: ts, names: map[string]string{}, toOurs: strings.NewReplacer(), toTheirs: strings.NewReplacer(), release: release, topic: topic, xs: xs, logins: map[string]login{}, times: map[string]int{}}
 	r.lab = labTasks(xs)
 	r.until(exchange{Time: float64(begin.UnixMilli()) / 1000})
 	return r
@@ -95,7 +96,11 @@ func (r *replay) step(x exchange) string {
 
 // answer sends one request.
 func (r *replay) answer(x exchange) reply {
-	r.until(x)
+	sent := x
+	if x.Took > slow || x.Method != http.MethodGet && onMachines[r.topic] {
+		sent.Time -= x.Took / 1000
+	}
+	r.until(sent)
 	if do := worldEvents[x.Topic+": "+x.Step]; do != nil {
 		do(r)
 	}
@@ -109,6 +114,10 @@ func (r *replay) answer(x exchange) reply {
 	r.learn(x, got)
 	return got
 }
+
+// slow is from when on an exchange is sent as long before its answer as it took, in milliseconds: it waited for
+// somebody's lock file, or for the proxy to give up.
+const slow = 2500
 
 // upid is the task that a path names.
 func (x exchange) upid() string {
@@ -162,6 +171,7 @@ var tokens = map[string]string{
 	"ro":            tokenScheme + "portal@pve!ro=" + Secret,
 	"power":         tokenScheme + "portal@pve!power=" + Secret,
 	"old":           tokenScheme + "portal@pve!old=" + Secret,
+	"np":            tokenScheme + "portal@pve!np=" + Secret,
 	"rootfull":      tokenScheme + "root@pam!full=" + Secret,
 	"tok_badsecret": tokenScheme + "portal@pve!api=11111111-0000-4000-8000-000000000001",
 	"tok_unknown":   tokenScheme + "portal@pve!nope=" + Secret,
@@ -233,6 +243,7 @@ func (r *replay) logIn(user, password string) login {
 }
 
 func (r *replay) send(x exchange) (reply, error) {
+	r.meanArchive(x)
 	form := url.Values{}
 	for k, v := range x.Params {
 		text := fmt.Sprint(v)
@@ -312,10 +323,34 @@ func (r *replay) learn(x exchange, got reply) {
 			r.pair(archiveName.FindString(a), archiveName.FindString(b))
 		}
 	}
+	r.learnMachine(x, answered)
+	r.pairOthers(x, answered)
 	r.pair(ticketText.FindString(string(x.Body)), ticketText.FindString(got.raw))
 	var token struct{ Value string }
 	if strings.Contains(x.Path, "/token/") && answered.data(&token) {
 		r.secret = token.Value
+	}
+}
+
+var cardAddress = regexp.MustCompile(`(?i)(?:[0-9a-f]{2}:){5}[0-9a-f]{2}`)
+
+// learnMachine pairs what both sides made up for a machine: a configuration's digest, its cards' addresses.
+func (r *replay) learnMachine(x, answered exchange) {
+	var theirs, ours map[string]any
+	if !strings.HasSuffix(x.Path, "/config") || !x.data(&theirs) || !answered.data(&ours) {
+		return
+	}
+	for key, value := range theirs {
+		a, _ := value.(string)
+		b, _ := ours[key].(string)
+		switch {
+		case key == "digest":
+			r.pair(a, b)
+		case netKey.MatchString(key):
+			for _, change := range []func(string) string{strings.ToUpper, strings.ToLower} {
+				r.pair(change(cardAddress.FindString(a)), change(cardAddress.FindString(b)))
+			}
+		}
 	}
 }
 

@@ -78,6 +78,15 @@ func (s *Sim) userMay(user string, at int64) bool {
 type need struct {
 	path string   // may hold {vmid}, {node}, {storage}
 	any  []string // one of these; none demands nothing
+	old  []string // in place of any, in 8.4
+}
+
+// privileges are those that a release demands.
+func (n need) privileges(rel release) []string {
+	if n.old != nil && !rel.nine {
+		return n.old
+	}
+	return n.any
 }
 
 // allowed checks the endpoint's own demand.
@@ -90,7 +99,10 @@ func (s *Sim) allowed(c *call, inPath map[string]string) *answer {
 	for name, v := range inPath {
 		path = strings.ReplaceAll(path, "{"+name+"}", v)
 	}
-	return s.demand(c.who, path, n.any...)
+	for name := range c.params {
+		path = strings.ReplaceAll(path, "{"+name+"}", c.params.get(name))
+	}
+	return s.demand(c.who, path, n.privileges(s.release)...)
 }
 
 // demand is nil when one of the privileges is held on the path.

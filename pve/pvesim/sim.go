@@ -64,6 +64,7 @@ type Sim struct {
 	calls  []Call
 	counts map[string]int
 
+	numeric []string         // lines that the API gives as numbers, once looked up
 	settled int64            // unix milliseconds of the last look
 	phase   map[string]int64 // when in its round each pvestatd speaks
 }
@@ -81,6 +82,12 @@ type state struct {
 	Boots   map[string]int64 // unix milliseconds
 	Free    map[string]int64 // when each node's vzdump lock was last let go
 	Wiped   map[string]int64 // when each shared storage's lock is free again
+
+	Strays   []stray       // images of machines that are not there
+	Contents uint64        // contents of disks that ever were
+	Freed    map[int]int64 // when each machine's lock file was last let go
+	Cleanups []*cleanup    // what follows the end of a machine's QEMU
+	Again    []again       // starts that follow other tasks
 }
 
 // release is what differs between the versions of Proxmox VE.
@@ -151,6 +158,7 @@ func (s *Sim) build(w World) error {
 	s.st = state{
 		Release: s.release.name, World: w,
 		PIDs: map[string]int{}, Boots: map[string]int64{}, Free: map[string]int64{}, Wiped: map[string]int64{},
+		Freed: map[int]int64{},
 	}
 	ms := s.nowMS()
 	for i := range w.Nodes {
@@ -211,11 +219,26 @@ func (s *Sim) next() (at int64, apply func()) {
 			at, apply = when, func() { s.advance(t, when) }
 		}
 	}
+	for _, c := range s.st.Cleanups {
+		when, due := s.cleanupDue(c)
+		if when = max(when, s.settled); due && (apply == nil || when < at) {
+			at, apply = when, func() { s.cleanupStep(c, when) }
+		}
+	}
+	for i, a := range s.st.Again {
+		if when := max(a.At, s.settled); apply == nil || when < at {
+			at, apply = when, func() {
+				s.st.Again = slices.Delete(s.st.Again, i, i+1)
+				a.At = when
+				s.startAgain(a)
+			}
+		}
+	}
 	for i, l := range s.late {
 		if apply == nil || l.at < at {
 			at, apply = l.at, func() {
 				s.late = slices.Delete(s.late, i, i+1)
-				s.run(l.call, l.at)
+				s.runLate(l)
 			}
 		}
 	}

@@ -153,6 +153,7 @@ func (s *Sim) space(key shelfKey, at int64) (total, used int64) {
 		if t.Dump != nil && t.Dump.Turn != nil && t.Dump.Turn.Shelf == key {
 			used += t.Dump.Turn.occupied(at)
 		}
+		used += s.copiedTo(t, key, at)
 	}
 	if st.Full || s.storageFault(StorageFull, st.Name, key.Node) != 0 {
 		used = max(used, total)
@@ -165,16 +166,25 @@ func (s *Sim) imagesOn(key shelfKey) int64 {
 	if s.images == nil {
 		s.images = map[shelfKey]int64{}
 		for _, g := range s.guests {
-			for _, d := range g.Disks {
-				k := shelfKey{Storage: d.Storage, Node: g.Node}
-				if st := s.storage(d.Storage); st != nil && st.Shared {
-					k.Node = ""
+			for i := range g.Disks {
+				if d := &g.Disks[i]; d.owner(g.VMID) == g.VMID {
+					s.images[s.imageKey(d.Storage, g.Node)] += g.occupies(d)
 				}
-				s.images[k] += blocks(d.Used)
 			}
+		}
+		for _, o := range s.st.Strays {
+			s.images[s.imageKey(o.Disk.Storage, o.Node)] += blocks(o.Disk.Used)
 		}
 	}
 	return s.images[key]
+}
+
+// imageKey is the place of images of a node's machines.
+func (s *Sim) imageKey(storage, node string) shelfKey {
+	if st := s.storage(storage); st != nil && st.Shared {
+		node = ""
+	}
+	return shelfKey{Storage: storage, Node: node}
 }
 
 // fullAt is when a running backup finds no byte left, if before until.

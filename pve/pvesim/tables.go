@@ -1,6 +1,9 @@
 package pvesim
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // endpoint is one method on one path, as the API's schema describes it.
 type endpoint struct {
@@ -25,9 +28,9 @@ var (
 )
 
 var (
-	seeStorage = need{"/storage/{storage}", []string{"Datastore.Audit", "Datastore.AllocateSpace"}}
-	seeNode    = need{"/nodes/{node}", []string{"Sys.Audit"}}
-	seeGuest   = need{"/vms/{vmid}", []string{"VM.Audit"}}
+	seeStorage = need{path: "/storage/{storage}", any: []string{"Datastore.Audit", "Datastore.AllocateSpace"}}
+	seeNode    = need{path: "/nodes/{node}", any: []string{"Sys.Audit"}}
+	seeGuest   = need{path: "/vms/{vmid}", any: []string{"VM.Audit"}}
 )
 
 // endpoints is everything that is answered. What is not here is answered 501,
@@ -48,19 +51,15 @@ func init() {
 			text("type").of("vm", "storage", "node", "sdn"),
 		}},
 		{method: "GET", path: "/cluster/tasks", run: getClusterTasks},
-		{method: "GET", path: "/cluster/backup", run: getBackupJobs, need: need{"/", []string{"Sys.Audit"}}},
-		{method: "GET", path: "/cluster/backup-info/not-backed-up", run: getNotBackedUp, protected: true, need: need{"/", []string{"Sys.Audit"}}},
-		{method: "GET", path: "/cluster/ha/resources", run: getHAResources, need: need{"/", []string{"Sys.Audit"}}, params: []param{
+		{method: "GET", path: "/cluster/backup", run: getBackupJobs, need: need{path: "/", any: []string{"Sys.Audit"}}},
+		{method: "GET", path: "/cluster/backup-info/not-backed-up", run: getNotBackedUp, protected: true, need: need{path: "/", any: []string{"Sys.Audit"}}},
+		{method: "GET", path: "/cluster/ha/resources", run: getHAResources, need: need{path: "/", any: []string{"Sys.Audit"}}, params: []param{
 			text("type").of("ct", "vm"),
 		}},
 		{method: "GET", path: "/cluster/nextid", run: getNextID, params: []param{
 			number("vmid").as("pve-vmid").atLeast(100).atMost(999999999),
 		}},
-		{method: "GET", path: "/cluster/status", run: getClusterStatus, protected: true, need: need{"/", []string{"Sys.Audit"}}},
-
-		{method: "GET", path: "/pools", run: getPools, params: []param{
-			text("poolid").as("pve-poolid"), text("type").of("qemu", "lxc", "storage").with("poolid"),
-		}},
+		{method: "GET", path: "/cluster/status", run: getClusterStatus, protected: true, need: need{path: "/", any: []string{"Sys.Audit"}}},
 
 		{method: "GET", path: "/nodes", run: getNodes},
 		{method: "GET", path: "/nodes/{node}/status", run: getNodeStatus, need: seeNode, params: []param{inNode}},
@@ -72,11 +71,11 @@ func init() {
 			text("type").of("btrfs", "cephfs", "cifs", "dir", "esxi", "iscsi", "iscsidirect", "lvm", "lvmthin", "nfs", "pbs", "rbd", "zfs", "zfspool").onlyIn("9.2"),
 		}},
 		{method: "POST", path: "/storage", run: postStorage, protected: true,
-			need: need{"/storage", []string{"Datastore.Allocate"}}, params: storageParams},
+			need: need{path: "/storage", any: []string{"Datastore.Allocate"}}, params: storageParams},
 		{method: "GET", path: "/storage/{storage}", run: getStorageConfig,
-			need: need{"/storage/{storage}", []string{"Datastore.Allocate"}}, params: []param{inStorage}},
+			need: need{path: "/storage/{storage}", any: []string{"Datastore.Allocate"}}, params: []param{inStorage}},
 		{method: "DELETE", path: "/storage/{storage}", run: deleteStorage, protected: true,
-			need: need{"/storage", []string{"Datastore.Allocate"}}, params: []param{inStorage}},
+			need: need{path: "/storage", any: []string{"Datastore.Allocate"}}, params: []param{inStorage}},
 		{method: "GET", path: "/nodes/{node}/storage", run: getStorages, protected: true, params: []param{
 			inNode, text("content").as("pve-storage-content-list"), boolean("enabled"), boolean("format"),
 			text("storage").as("pve-storage-id"), text("target").as("pve-node"),
@@ -105,7 +104,6 @@ func init() {
 		{method: "GET", path: "/nodes/{node}/qemu/{vmid}/config", run: getGuestConfig,
 			need: seeGuest, params: []param{inNode, inVMID, boolean("current"), text("snapshot").as("pve-configid").upTo(40)}},
 
-		{method: "GET", path: "/nodes/{node}/qemu/{vmid}/pending", run: getGuestPending, need: seeGuest, params: []param{inNode, inVMID}},
 		{method: "GET", path: "/nodes/{node}/qemu/{vmid}/feature", run: getGuestFeature, protected: true, need: seeGuest, params: []param{
 			inNode, inVMID, text("feature").must().of("snapshot", "clone", "copy"), text("snapname").as("pve-configid").upTo(40),
 		}},
@@ -129,6 +127,7 @@ func init() {
 			inNode, inUPID, boolean("download"), number("limit").atLeast(0), number("start").atLeast(0),
 		}},
 	}
+	endpoints = append(endpoints, slices.Concat(machineEndpoints(), poolEndpoints())...)
 	endpoints = append(endpoints, accessEndpoints...)
 	for i := range endpoints {
 		endpoints[i].parts = strings.Split(strings.Trim(endpoints[i].path, "/"), "/")

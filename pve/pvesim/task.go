@@ -30,6 +30,12 @@ type task struct {
 	Doom []doom `json:",omitempty"`
 	Dump *dump  `json:",omitempty"`
 	Wipe *wipe  `json:",omitempty"`
+	Work *work  `json:",omitempty"`
+
+	// Follows: another task's worker began it, so that nobody waits for its
+	// end: the lists learn of that with the next task of the node, or when
+	// pvestatd looks (08: a start after a rollback went on RUNNING there).
+	Follows bool `json:",omitempty"`
 
 	Foreign *foreign `json:",omitempty"`
 }
@@ -90,6 +96,8 @@ func (s *Sim) taskDue(t *task) (int64, bool) {
 		return s.dumpDue(t)
 	case t.Wipe != nil:
 		return t.Wipe.At, true
+	case t.Work != nil:
+		return s.workDue(t)
 	case t.Foreign != nil && t.Foreign.End >= 0:
 		return t.Foreign.End, true
 	}
@@ -102,6 +110,8 @@ func (s *Sim) advance(t *task, at int64) {
 		s.dumpStep(t, at)
 	case t.Wipe != nil:
 		s.wipeStep(t, at)
+	case t.Work != nil:
+		s.workStep(t, at)
 	case t.Foreign != nil:
 		s.finish(t, at, t.Foreign.Exit)
 	}
@@ -173,6 +183,8 @@ func (s *Sim) stop(t *task, at int64) {
 	switch {
 	case t.Dump != nil:
 		s.stopDump(t, at)
+	case t.Work != nil:
+		s.stopWork(t, at)
 	default:
 		s.finish(t, at, "received interrupt")
 	}
@@ -182,6 +194,9 @@ func (s *Sim) stop(t *task, at int64) {
 func (s *Sim) kill(t *task, at int64) {
 	if t.Dump != nil {
 		s.killDump(t, at)
+	}
+	if t.Work != nil {
+		s.killWork(t, at)
 	}
 	s.close(t, at, unexpected)
 }

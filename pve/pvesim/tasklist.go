@@ -1,6 +1,7 @@
 package pvesim
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -32,7 +33,14 @@ func getTasks(s *Sim, c *call) answer {
 			(len(statuses) == 0 || slices.Contains(statuses, status))
 	}
 	if source != "archive" {
-		for _, t := range slices.Backward(s.active) {
+		running := slices.Clone(s.active)
+		for _, t := range s.done {
+			if !s.noticed(t, c.at) {
+				running = append(running, t)
+			}
+		}
+		slices.SortFunc(running, func(a, b *task) int { return cmp.Compare(a.Seq, b.Seq) })
+		for _, t := range slices.Backward(running) {
 			if keep(t) {
 				out = append(out, map[string]any{
 					"upid": t.UPID, "node": t.Node, "pid": t.PID, "pstart": t.PStart, "starttime": t.start(),
@@ -46,7 +54,7 @@ func getTasks(s *Sim, c *call) answer {
 	}
 	if source != "active" {
 		for _, t := range slices.Backward(s.done) {
-			if keep(t) {
+			if s.noticed(t, c.at) && keep(t) {
 				out = append(out, endedEntry(t, true))
 			}
 		}
@@ -59,6 +67,25 @@ func getTasks(s *Sim, c *call) answer {
 		a.more = map[string]any{"total": total}
 	}
 	return a
+}
+
+// noticed says whether the lists know of a task's end.
+func (s *Sim) noticed(t *task, at int64) bool {
+	if !t.Follows {
+		return true
+	}
+	if told, _ := s.lastTold(t.Node, at); told > t.End {
+		return true
+	}
+	for _, o := range slices.Backward(s.st.Tasks) {
+		if o.Seq == t.Seq || o.Begin < t.End {
+			break
+		}
+		if o.Node == t.Node && !o.Follows {
+			return true
+		}
+	}
+	return false
 }
 
 // endedEntry is an ended task as the lists show it. A node's list has the
@@ -136,7 +163,7 @@ func getClusterTasks(s *Sim, c *call) answer {
 		if n := s.node(t.Node); n == nil || n.Offline || s.cutOff(t.Node) {
 			continue
 		}
-		if t.End != 0 {
+		if t.End != 0 && s.noticed(t, c.at) {
 			e := endedEntry(t, false)
 			if c.at-t.End < justEnded {
 				e["saved"] = 1 // not read back from the index yet (recorded in 08)

@@ -213,6 +213,9 @@ func (s *Sim) selectGuests(c *call) (local, elsewhere, wanted []int) {
 		return local, nil, local
 	}
 	wanted = vmids(c.params.get("vmid"))
+	if p := s.pool(c.params.get("pool")); p != nil {
+		wanted = p.VMIDs
+	}
 	for _, vmid := range wanted {
 		if g := s.guests[vmid]; g != nil && g.Node != c.node {
 			elsewhere = append(elsewhere, vmid)

@@ -19,6 +19,7 @@ type World struct {
 	Tokens     []Token
 	ACL        []ACL
 	BackupJobs []BackupJob
+	Pools      []Pool
 	Mounts     []Mount // file systems of every node, for storages that are defined later
 }
 
@@ -81,9 +82,11 @@ type Guest struct {
 	Disks  []Disk
 
 	Running     bool
-	Paused      bool // running, but QEMU says paused
-	AgentSilent bool // the agent is configured but does not answer
-	Blank       bool // nothing runs in it that would tell QEMU of its memory
+	Paused      bool          // running, but QEMU says paused
+	AgentSilent bool          // the agent is configured but does not answer
+	Blank       bool          // nothing runs in it that would tell QEMU of its memory
+	Deaf        bool          // it ignores the power button, as a Blank one does
+	Quits       time.Duration // how long its QEMU takes to end when it is stopped
 	Lock        string
 	Snapshots   []string // names; a backup's log mentions that there are some
 
@@ -107,6 +110,14 @@ type Disk struct {
 	// Ratio is what compression leaves of the data; 0 is 1: not compressible,
 	// as the recorded machines were.
 	Ratio float64
+
+	// Content names what is on it. It changes whenever something is written,
+	// and comes back with a restore or a rollback; 0 gets a new one.
+	Content uint64
+
+	// Origin is the content that was last put there as a whole: by creation,
+	// restore, rollback or clone.
+	Origin uint64
 }
 
 // Archive is one finished backup.
@@ -121,7 +132,33 @@ type Archive struct {
 	Notes     string
 	Protected bool
 	Config    string // the machine's configuration inside
+
+	Disks  []ArchivedDisk // nil: made from Config
+	Blank  bool           // the machine's
+	Deaf   bool           // the machine's
+	Damage Damage         // what a restore finds
+	At     float64        // share of the data after which the damage is found
 }
+
+// ArchivedDisk is a disk inside an archive, at the moment of the backup.
+type ArchivedDisk struct {
+	Key     string // scsi0 …
+	Format  string // of the image: qcow2, raw
+	Size    int64  // bytes
+	Used    int64  // bytes that hold data
+	Ratio   float64
+	Content uint64 // what was on it: a restore brings exactly this back
+}
+
+// Damage is how an archive is broken.
+type Damage string
+
+// The ways of the recordings (07). An archive of size 0 is Headless as well.
+const (
+	Truncated Damage = "truncated" // it ends too early
+	Corrupt   Damage = "corrupt"   // bytes in the middle were changed
+	Headless  Damage = "headless"  // no archive at all: nothing is touched
+)
 
 // User is somebody who may have rights. root@pam needs no entry, unless he is
 // to log in.
@@ -180,6 +217,7 @@ func (w World) clone() World {
 	w.Tokens = slices.Clone(w.Tokens)
 	w.ACL = slices.Clone(w.ACL)
 	w.BackupJobs = slices.Clone(w.BackupJobs)
+	w.Pools = slices.Clone(w.Pools)
 	w.Mounts = slices.Clone(w.Mounts)
 	roles := make(map[string][]string, len(w.Roles))
 	for name, privs := range w.Roles {

@@ -7,11 +7,11 @@
 // what the portal relies on; on a real Proxmox VE it is whenever somebody gives it one, so that neither can the portal.
 // Each difference is one line for a person to read:
 //
-//	second backup: its task ended with "OK", expected a refusal by the node's lock
+//	backup: its notes begin "", expected the mark "pvetest:18a…:1"
 //
-// It makes two backups of one machine, stops a third, and asks for a few that are refused. It removes its archives by
-// their volids, only those that its own tasks' logs have named, and stops what it started, also when it is given up
-// half-way. It changes nothing else.
+// It makes one backup of one machine, begins three more that are refused or stopped, and asks for some that are wrong.
+// It removes its archives by their volids, only those that its own tasks' logs have named, and stops what it started,
+// also when it is given up half-way. It changes nothing else.
 //
 // The suite is a list of chapters (run.go), each a function over the same run. What the portal learns next (snapshots,
 // restore, power, configuration) becomes a chapter of its own after the last one: it asks the run for the machine and

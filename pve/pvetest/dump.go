@@ -2,7 +2,6 @@ package pvetest
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -71,7 +70,13 @@ func backup(r *run) bool {
 
 // whileRunning: the machine is locked everywhere at once, the task is found again, and nothing is listed yet.
 func whileRunning(r *run, upid pve.UPID) {
-	status, err := r.pve.GuestStatus(r.ctx, r.Node, r.VMID)
+	var status pve.GuestStatus
+	var err error
+	r.until(2*time.Second, func() bool { // between the log's word and the lock is a moment
+		status, err = r.pve.GuestStatus(r.ctx, r.Node, r.VMID)
+		task, gone := r.pve.TaskStatus(r.ctx, upid)
+		return err == nil && status.Lock != "" && status.Status == "running" || gone != nil || !task.Running
+	})
 	r.fine("the machine's status", err)
 	config, err := r.pve.GuestConfig(r.ctx, r.Node, r.VMID)
 	r.fine("the machine's configuration", err)
@@ -183,7 +188,7 @@ func (r *run) finished(upid pve.UPID, log pve.VzdumpLog) {
 		}),
 			"its log does not include disk %s (%s): %+v", d.Key, d.Volid, log.Disks)
 	}
-	r.holds(math.Abs(float64(log.TotalBytes-want)) <= float64(want)/50, "its log speaks of %d bytes, the machine's disks have %d", log.TotalBytes, want)
+	r.holds(alike(log.TotalBytes, want, 0.02), "its log speaks of %d bytes, the machine's disks have %d", log.TotalBytes, want)
 	r.holds(log.Mode == "stop" || r.status.Status == "running" && log.Mode == "snapshot", "it was made in mode %q", log.Mode)
 	r.holds(log.GuestWasStopped == (r.status.Status == "stopped"), "it says that the machine was stopped: %v", log.GuestWasStopped)
 
@@ -213,7 +218,11 @@ func (r *run) asBefore(after string) {
 	r.holds(status.Lock == "" && status.Status == r.status.Status, "after %s the machine is %s with the lock %q, it was %s", after, status.Status, status.Lock, r.status.Status)
 	config, err := r.pve.GuestConfig(r.ctx, r.Node, r.VMID)
 	r.fine("the machine's configuration", err)
-	r.holds(config.UUID == r.config.UUID && config.Digest == r.config.Digest, "after %s the configuration is another: uuid %s, digest %s", after, config.UUID, config.Digest)
+	for _, list := range []map[string]string{config.Raw, r.config.Raw} {
+		for k := range list {
+			r.holds(k == "digest" || config.Raw[k] == r.config.Raw[k], "after %s the configuration's line %s is %q, it was %q", after, k, config.Raw[k], r.config.Raw[k])
+		}
+	}
 }
 
 // listed: the archive that the log named is there, whole, with the mark in its notes; those of before are there too.
@@ -231,7 +240,7 @@ func (r *run) listed(upid pve.UPID, log pve.VzdumpLog, mark string) bool {
 	r.holds(r.made.NotesLine == mark, "its notes begin %q, expected the mark %q", r.made.NotesLine, mark)
 	r.holds(!r.made.Protected, "it is protected")
 	r.holds(r.made.Size > 4096, "it has %d bytes", r.made.Size)
-	r.holds(r.storage.Type == "pbs" || r.made.Format == "vma.zst" && math.Abs(float64(r.made.Size-log.SizeBytes)) <= float64(r.made.Size)/50+1024,
+	r.holds(r.storage.Type == "pbs" || r.made.Format == "vma.zst" && log.SizeBytes <= r.made.Size+r.made.Size/100 && r.made.Size-log.SizeBytes <= unit(r.made.Size),
 		"it is listed with %d bytes as %s, the log says %d", r.made.Size, r.made.Format, log.SizeBytes)
 	r.holds(!r.made.CTime.Before(upid.Start.Add(-2*time.Second)) && r.made.CTime.Before(r.Now().Add(2*time.Minute)), "it was made %s, its task began %s", r.made.CTime, upid.Start)
 	for _, a := range r.archives {
@@ -239,6 +248,19 @@ func (r *run) listed(upid pve.UPID, log pve.VzdumpLog, mark string) bool {
 	}
 	r.holds(len(list) == len(r.archives)+1, "there are %d archives, there were %d", len(list), len(r.archives))
 	return true
+}
+
+// unit is how far a size in the log may be below the real one: it is cut to whole kilobytes and megabytes, and to
+// hundredths of a gigabyte.
+func unit(size int64) int64 {
+	switch {
+	case size < 1<<20:
+		return 1 << 10
+	case size < 1<<30:
+		return 1 << 20
+	default:
+		return size / 100
+	}
 }
 
 // cancelled: a backup that is stopped half-way leaves neither archive nor lock.

@@ -80,11 +80,12 @@ if (page) live(page);
 
 function live(page) {
   const lost = page.querySelector("[data-live-lost]");
-  const say = document.querySelector("[data-live-say]");
+  const say = document.querySelector("[data-live-say]"); // the one place that is read aloud by itself
   const title = document.title;
   const waiting = new Map(); // pieces that came while somebody was typing, the newest of each element
   const last = new WeakMap(); // what each element got last
   let spoken = new Map(); // of each operation: the quarter that was last read aloud, and what to say at its end
+  let noticed; // the kinds of banners that are there; they were read with the page
   let heard = Date.now();
   let isLost = false;
 
@@ -127,6 +128,7 @@ function live(page) {
     if (isLost) return;
     isLost = true;
     lost.hidden = false;
+    speak(lost.textContent);
     page.classList.add("is-lost");
     // No figure may stand still: the bars lose theirs until news come.
     for (const bar of page.querySelectorAll(".run progress[value]")) bar.removeAttribute("value");
@@ -200,13 +202,22 @@ function live(page) {
       const before = spoken.get(id)?.quarter ?? 0;
       const value = bar.querySelector("progress[value]")?.value;
       const quarter = value === undefined ? before : Math.floor(value / 25);
-      if (quarter > before) say.textContent = bar.dataset.say;
+      if (quarter > before && noticed) speak(bar.dataset.say);
       now.set(id, { quarter: Math.max(quarter, before), ended: bar.dataset.ended });
     }
     for (const [id, { ended }] of spoken) {
-      if (!now.has(id)) say.textContent = ended;
+      if (!now.has(id)) speak(ended);
     }
     spoken = now;
+    const banners = [...page.querySelectorAll("[data-notice]")];
+    for (const banner of banners) {
+      if (noticed && !noticed.has(banner.dataset.notice)) speak([...banner.querySelectorAll("p")].map((p) => p.textContent).join(" "));
+    }
+    noticed = new Set(banners.map((banner) => banner.dataset.notice));
+  }
+
+  function speak(text) {
+    say.textContent = text.replace(/\s+/g, " ").trim();
   }
 
   // refresh fetches the page itself and takes its pieces: the way where event streams don't get through.

@@ -1,4 +1,4 @@
-// Folded parts: menus close on a click elsewhere and on Escape; the schedule is open on a wide screen.
+// Menus and folded parts: menus close on a click elsewhere and on Escape, and the schedule is open on a wide screen.
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details[data-menu][open]")) {
     if (!menu.contains(event.target)) menu.open = false;
@@ -11,6 +11,11 @@ document.addEventListener("keydown", (event) => {
   menu.open = false;
   menu.querySelector("summary").focus();
 });
+
+// On a phone the menu is wider than the screen: where one is comes into sight.
+const menu = document.querySelector(".menu-many");
+const here = menu?.querySelector(".active");
+if (here) menu.scrollLeft += here.getBoundingClientRect().left - menu.getBoundingClientRect().left - (menu.clientWidth - here.offsetWidth) / 2;
 
 // The style sheet shows a closed <details> on a wide screen where the browser can (::details-content).
 if (!CSS.supports("selector(::details-content)")) {
