@@ -43,8 +43,8 @@ type Engine struct {
 	links    map[int64]*link
 	working  map[int64]bool // operations that a worker has in hand
 	watch    watch
-	listedAt time.Time      // only touched by the one job that lists
-	configAt map[int64]int  // by server: the machine whose config was read last; only touched by the one job that reads them
+	listedAt time.Time     // only touched by the one job that lists
+	configAt map[int64]int // by server: the machine whose config was read last; only touched by the one job that reads them
 }
 
 // New makes an engine. Its methods do nothing by themselves: Run, or a test, calls them.

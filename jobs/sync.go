@@ -348,11 +348,12 @@ func (e *Engine) CheckConfigs(ctx context.Context, limit int) error {
 		}
 		for _, s := range stale {
 			if err := e.checkConfig(ctx, s); err != nil {
-				return err
+				e.log.WarnContext(ctx, "config can't be checked", "server_id", server.UID, "service_id", s.UID, "error", err)
+				break // the other servers have their turn all the same
 			}
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 func (e *Engine) checkConfig(ctx context.Context, s portal.Service) error {

@@ -99,6 +99,11 @@ func (t *turn) take() error {
 		return t.cannotLook(err)
 	}
 	do := portal.Decide(t.op, seen, t.now)
+	if do != portal.DoWait {
+		if err := t.load(); err != nil {
+			return err
+		}
+	}
 	switch do {
 	case portal.DoWait:
 		return t.wait(seen)

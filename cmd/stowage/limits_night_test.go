@@ -60,6 +60,7 @@ type night struct {
 	failed []nightFailure
 	manual []nightPress
 	counts map[string]int // requests to Proxmox, by method and shape
+	mu     sync.Mutex     // over counts
 }
 
 type nightClock struct {

@@ -78,6 +78,11 @@ func (l *limits) row(what, limit, measured string, reached bool, bound string) {
 	l.add(limitRow{what, limit, measured, verdict, bound})
 }
 
+// figure adds a line for which no limit is set.
+func (l *limits) figure(what, measured, bound string) {
+	l.add(limitRow{what, "", measured, "", bound})
+}
+
 func (l *limits) add(r limitRow) {
 	l.rows = append(l.rows, r)
 	l.say("  %s: %s (%s) %s", r.what, r.measured, cmp.Or(r.limit, "no limit"), r.verdict)
