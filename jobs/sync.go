@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,7 +51,12 @@ func (e *Engine) each(ctx context.Context, n int, do func(i int)) {
 			continue
 		}
 		wg.Go(func() {
-			defer func() { <-places }()
+			defer func() {
+				if p := recover(); p != nil {
+					e.log.ErrorContext(ctx, "panic", "error", p, "stack", string(debug.Stack()))
+				}
+				<-places
+			}()
 			do(i)
 		})
 	}

@@ -37,6 +37,7 @@ type nightPlan struct {
 	stage    bool  // for real processes: around the present hour, on disk, and without schedules
 	bare     bool  // no copies are there yet, and none goes to shared storage
 	used     int64 // what every machine holds; 0 = log-normal
+	copies   int   // every machine has so many, all on shared storage
 }
 
 // night is one night of a hosting company in virtual time: the real engine on the real store, before simulated
@@ -213,7 +214,7 @@ func (n *night) populate() {
 	n.must(n.db.SetSetting(ctx, "cli", store.PerServer, fmt.Sprint(n.plan.nodes))) // a node's own limit is what counts
 	local, shared := portal.NewProduct("VPS"), portal.NewProduct("VPS on shared storage")
 	local.Quota, local.Storage = 3, "local"
-	shared.Quota, shared.Storage = 3, nightShared
+	shared.Quota, shared.Storage = max(3, n.plan.copies), nightShared
 	local, err := n.db.AddProduct(ctx, "cli", local)
 	n.must(err)
 	shared, err = n.db.AddProduct(ctx, "cli", shared)
@@ -258,6 +259,9 @@ func (n *night) populate() {
 			m.copies = 3
 			if n.r.IntN(2) == 0 {
 				m.copies = 1 + n.r.IntN(2)
+			}
+			if n.plan.copies > 0 {
+				m.copies, m.quota, m.shared = n.plan.copies, n.plan.copies, true
 			}
 			product := local
 			if m.shared {
@@ -344,7 +348,7 @@ func (n *night) history() {
 		if m.shared {
 			storage, node = nightShared, ""
 		}
-		for i := range 6 {
+		for i := range cmp.Or(n.plan.copies, 6) {
 			at := m.due.AddDate(0, 0, -1-i)
 			removed, how := any(nil), ""
 			if i >= m.copies {

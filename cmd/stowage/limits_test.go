@@ -25,10 +25,13 @@ var measures = []struct {
 }{
 	{"tick", measureTick},
 	{"plan", measurePlan},
+	{"fair", measureFair},
 	{"pages", measurePages},
 	{"streams", measureStreams},
 	{"start", measureStart},
 	{"kill", measureKill},
+	{"listing", measureListing},
+	{"calls", measureCalls},
 	{"night", measureNight},
 }
 

@@ -22,7 +22,6 @@ import (
 
 	"stowage/pve"
 	"stowage/pve/pvesim"
-	"stowage/store"
 )
 
 // yard is a portal's database and the simulated clusters that it works with, each for a process of its own.
@@ -40,10 +39,7 @@ func newYard(t *testing.T, plan nightPlan, speed float64) *yard {
 	var worlds []pvesim.World
 	for c, sim := range s.sims {
 		w := s.world(c)
-		w.Guests, w.Archives = nil, sim.Archives()
-		for _, g := range sim.Guests() {
-			w.Guests = append(w.Guests, g)
-		}
+		w.Guests, w.Archives = sim.Guests(), sim.Archives()
 		worlds = append(worlds, w)
 	}
 	s.engine.Close()
@@ -74,18 +70,6 @@ func (s *yard) number(query string, args ...any) (n int64) {
 	var v sql.NullInt64
 	s.must(s.raw.QueryRow(query, args...).Scan(&v))
 	return v.Int64
-}
-
-// portal opens the database beside the portal, as commands do.
-func (s *yard) portal() *store.DB {
-	s.t.Helper()
-	keys, err := store.ReadKey(filepath.Join(s.dir, "key"))
-	s.must(err)
-	db, err := store.Open(store.Options{Path: filepath.Join(s.dir, "db"), Keys: keys, Now: time.Now})
-	s.must(err)
-	s.must(db.Ready(s.t.Context()))
-	s.t.Cleanup(func() { _ = db.Close() })
-	return db
 }
 
 // yardWorlds is what the process that plays the clusters reads.
