@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"database/sql"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -206,12 +207,14 @@ func (n *night) fair(l *limits, r nightResult) {
 // measureNight lets ten thousand machines be backed up in one night of virtual time.
 func measureNight(t *testing.T, l *limits) {
 	plan := nightPlan{seed: 1, clusters: 10, nodes: 30, machines: 1000, failing: 15, presses: 200, workers: 2}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // ten clusters live in this process
 	n := newNight(t, plan)
 	l.say("  made %d machines", len(n.guests))
 	n.counted()
 	began, cpu := time.Now(), cpuTime()
 	n.live(n.at(12, 0))
 	took, used := time.Since(began), cpuTime()-cpu
+	l.say("  it is %s in Berlin", n.clock.now().Add(time.Hour).Format("15:04"))
 	r := n.result()
 	total := 0
 	var states []string
