@@ -35,6 +35,7 @@ type nightPlan struct {
 	presses  int // of "Back up now"
 	workers  int
 	stage    bool  // for real processes: around the present hour, on disk, and without schedules
+	still    bool  // nobody has a schedule
 	bare     bool  // no copies are there yet, and none goes to shared storage
 	used     int64 // what every machine holds; 0 = log-normal
 	copies   int   // every machine has so many, all on shared storage
@@ -122,7 +123,7 @@ const (
 	nightShared = "shared"
 )
 
-// nightDate is midnight in Berlin, of Friday on Saturday; the night begins half an hour before.
+// nightDate is midnight in Berlin, of Friday on Saturday; the night begins five minutes before.
 var nightDate = time.Date(2026, 11, 20, 23, 0, 0, 0, time.UTC)
 
 func newNight(t *testing.T, plan nightPlan) *night {
@@ -135,7 +136,9 @@ func newNight(t *testing.T, plan nightPlan) *night {
 	if plan.stage {
 		parent, n.date = "", time.Now().UTC().Truncate(time.Hour).Add(time.Hour)
 	}
-	n.start = n.date.Add(-30 * time.Minute)
+	if n.start = n.date.Add(-5 * time.Minute); plan.stage {
+		n.start = n.date.Add(-30 * time.Minute)
+	}
 	n.clock.set(n.start)
 	var err error
 	if n.dir, err = os.MkdirTemp(parent, "stowage-night-"); err != nil {
@@ -272,7 +275,7 @@ func (n *night) populate() {
 				Identity: portal.Identity{UUID: g.UUID, MACs: "x"}, Hardware: portal.Hardware{Disks: []portal.Disk{{Key: "scsi0", Size: d.Size, Backup: true}}},
 			}, "Europe/Berlin")
 			n.must(err)
-			if !n.plan.stage {
+			if !n.plan.stage && !n.plan.still {
 				of := m.due.Sub(n.date) / time.Minute
 				n.must(n.db.SaveSchedule(ctx, 0, m.service.UID, "cli", portal.EveryDay("Europe/Berlin", portal.TimeOfDay(of))))
 			}
