@@ -111,6 +111,12 @@ func TestEveryFailureHasItsReference(t *testing.T) {
 	for _, path := range []string{service, service + "/operations", service + "/operations/" + failed.UID} {
 		ada.get(path).want(200, failed.Reference)
 	}
+	torso := s.addCopy(s.h100, time.Hour, "", func(b *portal.Backup) { b.Class, b.Reason = portal.ClassPartial, "The backup was cut off on your host." })
+	cut := s.operationOf[torso.UID]
+	ada.get(service+"/backups").want(200, "The reference is "+cut.Reference+".")
+	if a := ada.get(service + "/backups").want(200); !strings.Contains(a.body, "/operations/"+cut.UID+`"`) {
+		t.Error("the row of a copy that isn't whole doesn't lead to its steps")
+	}
 	for _, query := range []string{failed.Reference, strings.ToLower(failed.Reference), " " + failed.Reference + " "} {
 		if got := listed(staff.get("/admin/services?q=" + url.QueryEscape(query)).want(200)); !slices.Equal(got, []string{"h100"}) {
 			t.Errorf("services: %q finds %v", query, got)

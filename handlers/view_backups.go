@@ -82,6 +82,7 @@ func (v *shown) row(b portal.Backup) templates.BackupRow {
 	if b.Size > 0 {
 		row.Size = templates.Bytes(b.Size)
 	}
+	row.Operation = b.MadeBy
 	if took := b.EndedAt.Sub(b.StartedAt); !b.EndedAt.IsZero() && !b.StartedAt.IsZero() && took >= 0 {
 		row.Took = templates.Duration(took)
 	}
@@ -152,6 +153,8 @@ func (v *shown) remark(b portal.Backup) portal.Text {
 		return portal.Say("Kept until %s, outside your places.", v.at(b.KeepUntil).When)
 	case b.Class == portal.ClassRunning:
 		return "It is being made."
+	case b.Reference != "":
+		return portal.Sentences(b.Reason, portal.Say("The reference is %s.", b.Reference))
 	}
 	return b.Reason
 }

@@ -364,3 +364,25 @@ func newRecorder() *httptest.ResponseRecorder {
 	rec.Header().Set("Content-Type", "application/json")
 	return rec
 }
+
+// ask presses a button and gives what it queued.
+func (w *world) ask(r portal.Request) portal.Operation {
+	w.t.Helper()
+	op, err := w.db.Enqueue(context.Background(), w.client, w.service.UID, r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return op
+}
+
+// machine gives the service's machine as it stands on its host.
+func (w *world) machine() pvesim.Guest {
+	w.t.Helper()
+	for _, g := range w.sim.Guests() {
+		if g.VMID == w.service.VMID {
+			return g
+		}
+	}
+	w.t.Fatal("no machine")
+	return pvesim.Guest{}
+}

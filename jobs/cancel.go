@@ -79,8 +79,11 @@ func plain(failure string) portal.Text {
 			return w.text
 		}
 	}
-	return "Your host ended the backup with an error."
+	return otherwise
 }
+
+// otherwise is what a client is told where nothing better is known.
+const otherwise portal.Text = "Your host ended the backup with an error."
 
 // reasonIn gives the reason for which Proxmox refused, from a failure's text.
 func reasonIn(failure string) pve.Reason {

@@ -1,12 +1,15 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -181,6 +184,15 @@ type link struct {
 	rights   pve.Permissions
 	rightsAt time.Time
 	release  pve.Version
+}
+
+// major is the server's major version; where it isn't known yet, the present one.
+func (l *link) major() int {
+	release := cmp.Or(l.release.Release, l.server.Release)
+	if n, err := strconv.Atoi(strings.SplitN(release, ".", 2)[0]); err == nil {
+		return n
+	}
+	return 9
 }
 
 // rightsAge is how long seen permissions count as seen in this tick.

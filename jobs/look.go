@@ -60,7 +60,11 @@ func (t *turn) lookTask() (portal.TaskSight, bool, error) {
 	if t.parsed.ErrorText != "" {
 		t.failure += ": " + t.parsed.ErrorText
 	}
-	if _, refused := pve.Refusal(status.Exit, t.parsed); refused {
+	if t.op.Kind.OnMachine() {
+		if class, reason := pve.Meaning(status.Exit); class == pve.Refused && (reason == pve.Locked || reason == pve.LockFile) {
+			return portal.TaskRefused, grew, nil
+		}
+	} else if _, refused := pve.Refusal(status.Exit, t.parsed); refused {
 		return portal.TaskRefused, grew, nil
 	}
 	return portal.TaskFailed, grew, nil

@@ -95,7 +95,7 @@ func (t *turn) machine() (pve.GuestConfig, bool, error) {
 	if lock != "" {
 		return config, false, t.laterOrFail(portal.LockedSentence(lock), portal.LockedClause(lock), "config lock: "+lock, time.Minute)
 	}
-	if len(config.BackedUpDisks()) == 0 {
+	if !t.op.Kind.OnMachine() && len(config.BackedUpDisks()) == 0 {
 		return config, false, t.fail("Your machine has no disk that is included in backups, so there is nothing to back up.", "no disk with backup=1 in the config")
 	}
 	busy, err := t.link.client.Tasks(t, t.op.Node, pve.TaskFilter{Source: "active"})
@@ -110,7 +110,7 @@ func (t *turn) machine() (pve.GuestConfig, bool, error) {
 				return config, false, t.fail("Something else is being done with your machine on its host. Try again in a few minutes.", "task "+task.UPID.String())
 			}
 			return config, false, t.later("something else is being done with the machine", "task "+task.UPID.String(), 30*time.Second)
-		case task.Type == "vzdump":
+		case task.Type == "vzdump" && !t.op.Kind.OnMachine():
 			return config, false, t.later(portal.WaitForeign, "task "+task.UPID.String(), 30*time.Second)
 		}
 	}

@@ -32,6 +32,7 @@ func init() {
 		portal.KindBackup:  {portal.StepEvict: evictStep, portal.StepDump: dumpStep},
 		portal.KindDelete:  {portal.StepDelete: deleteStep},
 		portal.KindProtect: {portal.StepProtect: protectStep},
+		portal.KindPower:   {portal.StepPower: powerErrand.step()},
 	}
 }
 
@@ -76,6 +77,9 @@ func (t *turn) load() (err error) {
 
 // take makes the turn.
 func (t *turn) take() error {
+	if t.op.Step == portal.StepPreflight && t.op.Kind.OnMachine() {
+		return t.machinePreflight()
+	}
 	if t.op.Step == portal.StepPreflight {
 		return t.preflight()
 	}
@@ -229,6 +233,9 @@ func (t *turn) back(s step, text portal.Text, staff string) error {
 		t.failure = staff
 		return s.failed(t)
 	}
+	if t.op.Kind.OnMachine() {
+		return t.refusedInPlace(text, staff)
+	}
 	return t.requeue(text, staff, refusedPause, false)
 }
 
@@ -303,7 +310,7 @@ func (t *turn) requeue(text portal.Text, staff string, after time.Duration, quie
 	t.op.State, t.op.DumpPlace, t.op.DeletePlace = portal.StateQueued, "", ""
 	t.op.RunAfter, t.op.StaffReason = t.now.Add(after), staff
 	t.op.Percent, t.op.DoneBytes, t.op.TotalBytes, t.op.Rate, t.op.LogLines = 0, 0, 0, 0, 0
-	if t.op.Kind == portal.KindBackup {
+	if t.op.Kind.Exclusive() {
 		t.op.Step = portal.StepPreflight
 	}
 	if !t.op.CancelAt.IsZero() {
@@ -342,6 +349,12 @@ func (t *turn) fail(text portal.Text, staff string) error {
 func (t *turn) giveUp() error {
 	if t.dumped() {
 		return t.succeedWithWarning("gave up: " + t.op.StaffReason)
+	}
+	if t.op.Work.Broken {
+		return t.hold("Your host can't be reached, so we don't know how it ended. Our team has been told.", "gave up with an open intent: "+t.op.StaffReason)
+	}
+	if t.op.Kind.OnMachine() {
+		return t.end(portal.StateFailed, "Your host could not be reached, so we don't know how it ended. Look at your machine before you try again.", "gave up with an open intent: "+t.op.StaffReason, portal.SlotFailed)
 	}
 	t.op.WatchUntil = t.now.Add(portal.WatchFor)
 	return t.end(portal.StateFailed, "Your host could not be reached, so we don't know how it ended. If the backup appears, you will find it in the list.", "gave up with an open intent: "+t.op.StaffReason, portal.SlotFailed)

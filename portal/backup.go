@@ -52,6 +52,8 @@ type Backup struct {
 	RemovedHow   string
 	PinnedBy     string // uid of an unfinished operation that names it
 	Removing     bool   // that operation removes it
+	MadeBy       string // of one that isn't whole: uid of the operation it came of
+	Reference    string // and its reference
 }
 
 // Complete tells whether the copy counts as a backup that a customer has.

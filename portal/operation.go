@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"encoding/json"
 	"time"
 )
 
@@ -9,13 +10,25 @@ type Kind string
 
 // The kinds of operation.
 const (
-	KindBackup  Kind = "backup"         // make a copy, and room for it
-	KindDelete  Kind = "backup_delete"  // remove one copy because a person said so
-	KindProtect Kind = "backup_protect" // protect a copy from removal, or end that
+	KindBackup         Kind = "backup"          // make a copy, and room for it
+	KindDelete         Kind = "backup_delete"   // remove one copy because a person said so
+	KindProtect        Kind = "backup_protect"  // protect a copy from removal, or end that
+	KindSnapshot       Kind = "snapshot"        // take a snapshot
+	KindSnapshotDelete Kind = "snapshot_delete" // remove one: a person said so, or its time is over
+	KindRollback       Kind = "rollback"        // put the machine back to a snapshot, and re-apply the package
+	KindRestore        Kind = "restore"         // put a copy in the machine's place, and re-apply the package
+	KindReinstall      Kind = "reinstall"       // put a template's system in the machine's place
+	KindPower          Kind = "power"           // start, shut down, stop or reboot
+	KindPassword       Kind = "password"        // set the password of the machine's administrator
+	KindReapply        Kind = "reapply"         // bring the machine in step with its package
 )
 
 // Exclusive tells whether an operation of the kind locks the machine while it runs or is held.
-func (k Kind) Exclusive() bool { return k == KindBackup }
+func (k Kind) Exclusive() bool { return k != KindDelete && k != KindProtect }
+
+// OnMachine tells whether an operation of the kind changes the machine itself: it is an errand of a person who waits, or
+// holds the machine from its first change to its last.
+func (k Kind) OnMachine() bool { return k.Exclusive() && k != KindBackup }
 
 // State is where an operation stands. Queued holds nothing; the last three are final, and final is final.
 type State string
@@ -46,6 +59,19 @@ const (
 	StepVerify    = "verify"    // see that it is there and whole
 	StepDelete    = "delete"    // remove the copy
 	StepProtect   = "protect"   // set the archive's protection
+
+	StepSnapshot       = "snapshot"        // take the snapshot
+	StepSnapshotDelete = "snapshot_delete" // remove it
+	StepPowerOff       = "power_off"       // shut the machine down, and see that it is off
+	StepRollback       = "rollback"        // let Proxmox put the machine back
+	StepRestore        = "restore"         // let Proxmox put the archive in the machine's place
+	StepReapply        = "reapply"         // bring the machine in step with its package, change by change
+	StepStart          = "start"           // start the machine, and see that it runs
+	StepProof          = "proof"           // wait until its guest agent answers
+	StepPower          = "power"           // what the customer asked for
+	StepPassword       = "password"        // set the password
+	StepInstall        = "install"         // put the template's disk in the place of the machine's
+	StepTidy           = "tidy"            // remove what the old system left
 )
 
 // Timing says when room is made for a new copy.
@@ -73,8 +99,11 @@ type Operation struct {
 	ScheduleID int64  // with SlotDate: the slot it is for
 	SlotDate   string // "2026-11-20"
 	BackupID   int64
+	SnapshotID int64
 	VictimID   int64
 	ReplaceID  int64
+	AfterID    int64 // the operation that has to end well before this one starts
+	Work       Work  // what only its kind needs
 	Timing     Timing
 	Evicted    bool
 	Protect    bool
@@ -121,6 +150,41 @@ type Operation struct {
 	EndedAt     time.Time
 	Version     int64
 	Epoch       int64
+}
+
+// Work is what an operation on a machine keeps beside the columns that all have.
+type Work struct {
+	Action string `json:"action,omitempty"` // of power: start, shutdown, stop, reboot
+	Start  bool   `json:"start,omitempty"`  // start the machine at the end
+	Memory bool   `json:"memory,omitempty"` // of a snapshot: with the memory's content; of a rollback: back into it
+	Was    string `json:"was,omitempty"`    // status of the machine before the first change: running, stopped
+
+	// Broken says that the machine is not whole: from the first request that destroys something until it is in step with
+	// its package again. It is never started meanwhile, nobody else works on it, and what fails is held.
+	Broken bool `json:"broken,omitempty"`
+
+	Config   map[string]string `json:"config,omitempty"`   // the machine's whole config before
+	Firewall json.RawMessage   `json:"firewall,omitempty"` // and its firewall's
+	Disks    []Disk            `json:"disks,omitempty"`    // its disks before, with their volumes
+
+	Archive  string `json:"archive,omitempty"`  // what is restored, for the story: node, storage and volid
+	Template string `json:"template,omitempty"` // of a reinstall: its name
+	From     int    `json:"from,omitempty"`     // and its vmid
+	User     string `json:"user,omitempty"`     // of a password
+	Way      string `json:"way,omitempty"`      // of a password: agent, cloudinit
+
+	Changes []Applied `json:"changes,omitempty"` // what was changed on the machine, in order
+	StopAt  time.Time `json:"stop_at,omitzero"`  // when the machine was seen to have stopped
+
+	Tries        int       `json:"tries,omitempty"`        // requests of the present step
+	RefusedSince time.Time `json:"refused_since,omitzero"` // since when its requests meet a lock
+}
+
+// Applied is one change that was made on a machine, before and after, for people.
+type Applied struct {
+	What   Text `json:"what"`
+	Before Text `json:"before"`
+	After  Text `json:"after"`
 }
 
 // Scheduled tells whether the operation is for a slot.
@@ -247,4 +311,14 @@ func (s State) Word() Text {
 		StateQueued: "queued [operation]", StateRunning: "running [operation]", StateHeld: "held [operation]",
 		StateSucceeded: "succeeded [operation]", StateFailed: "failed [operation]", StateCancelled: "cancelled [operation]",
 	}[s]
+}
+
+// Doing says what goes on while an operation of the kind runs or waits: a clause.
+func (k Kind) Doing() Text {
+	return map[Kind]Text{
+		KindBackup: "it is backed up", KindDelete: "a backup is removed", KindProtect: "a backup's protection is changed",
+		KindSnapshot: "a snapshot is taken", KindSnapshotDelete: "a snapshot is removed", KindRollback: "it is rolled back to a snapshot",
+		KindRestore: "it is restored", KindReinstall: "it is installed anew", KindPower: "it is switched", KindPassword: "its password is set",
+		KindReapply: "its package is applied",
+	}[k]
 }

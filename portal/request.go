@@ -265,6 +265,12 @@ func busyWith(s Situation, o Operation) error {
 		began = o.CreatedAt
 	}
 	switch ago := since(began, s.Now); {
+	case o.Kind != KindBackup && o.State == StateHeld:
+		refusal.Sentence = Say("Our team is looking at your machine: %s.", o.Kind.Doing())
+	case o.Kind != KindBackup && ago == "":
+		refusal.Sentence = Say("Your machine is busy: %s.", o.Kind.Doing())
+	case o.Kind != KindBackup:
+		refusal.Sentence = Say("Your machine is busy: %s (began %s ago).", o.Kind.Doing(), ago)
 	case o.State == StateQueued && ago == "":
 		refusal.Sentence = "A backup of this machine is waiting already."
 	case o.State == StateQueued:

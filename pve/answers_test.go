@@ -27,6 +27,12 @@ func TestRecordedAnswers(t *testing.T) {
 		"task ended": "TaskStatus", "task killed": "TaskStatus", "task unknown": "TaskStatus", "log": "TaskLog",
 		"log unknown": "TaskLog", "vzdump": "Vzdump", "notes": "SetArchiveNotes", "delete": "DeleteArchive",
 		"delete at once": "DeleteArchive", "backup jobs": "BackupJobs", "permissions": "Permissions", "no permissions": "Permissions",
+		"pending": "Pending", "snapshots": "Snapshots", "no snapshots": "Snapshots", "snapshot config": "SnapshotConfig",
+		"snapshot config missing": "SnapshotConfig", "images": "Images", "archived config": "ArchivedConfig",
+		"archived config missing": "ArchivedConfig", "nextid": "NextID", "feature": "CanSnapshot", "set config": "SetConfig",
+		"set config digest": "SetConfig", "start config": "StartSetConfig", "resize": "Resize", "start": "Start", "reset stopped": "Reset",
+		"create snapshot": "CreateSnapshot", "restore": "Restore", "restore locked": "Restore", "restore in use": "Restore", "clone": "Clone",
+		"clone in use": "Clone", "destroy running": "Destroy", "destroy protected": "Destroy", "agent off": "AgentPing",
 	}
 	var b strings.Builder
 	for _, r := range loadLines[recorded](t, "testdata/exchanges.jsonl") {

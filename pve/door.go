@@ -33,6 +33,7 @@ type exchange struct {
 	mutation bool
 	timeout  time.Duration
 	limit    int64
+	hidden   []string // what no error may repeat: the forms of the passwords that the call carries
 
 	// Filled by the edge.
 	tried   bool   // the request came as far as the edge
@@ -90,12 +91,16 @@ func (c *Client) readTotal(ctx context.Context, p path, query url.Values, out an
 	return total, nil
 }
 
-// mutate sends one change, exactly once, and gives the answer's "data". form is nil for DELETE.
-func (c *Client) mutate(ctx context.Context, method string, p path, form map[string]string) (json.RawMessage, error) {
+// mutate sends one change, exactly once, and gives the answer's "data". form is nil for DELETE. Passwords that are in
+// the form are named in secrets.
+func (c *Client) mutate(ctx context.Context, method string, p path, form map[string]string, secrets ...Secret) (json.RawMessage, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
 	x := exchange{method: method, shape: p.shape, mutation: true, timeout: changeTimeout, limit: plainAnswer}
+	for _, s := range secrets {
+		x.hidden = append(x.hidden, s.forms()...)
+	}
 	params := make(map[string]any, len(form))
 	for k, v := range form {
 		params[k] = v
@@ -107,7 +112,7 @@ func (c *Client) mutate(ctx context.Context, method string, p path, form map[str
 		case http.MethodPut:
 			return lib.Put(ctx, params, p.text)
 		default:
-			return lib.Delete(ctx, p.text)
+			return lib.Delete(ctx, p.text+p.query)
 		}
 	})
 	if err != nil {
@@ -130,7 +135,7 @@ func (c *Client) send(ctx context.Context, endpoint int, x exchange, do func(con
 	}
 	began := c.now()
 	libErr := guarded(func() error { return do(context.WithValue(ctx, exchangeKey{}, &x), c.endpoints[endpoint]) })
-	err := x.verdict(libErr)
+	err := x.discreet(x.verdict(libErr))
 	if x.status != 0 && (x.status < 595 || x.status > 599) {
 		c.last.Store(int32(endpoint)) // #nosec G115 -- an index into a short list
 	}
@@ -234,6 +239,7 @@ func timedOut(err error) bool {
 type path struct {
 	text  string
 	shape string
+	query string // of a DELETE: "?purge=1"
 	err   *Error
 }
 

@@ -49,7 +49,7 @@ func (e *edge) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := transport.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		x.failure = e.discreet(err)
+		x.failure = e.discreet(x, err)
 		x.unsent = (e.traced && !connected) || noConnection(err)
 		return x.harmless(req), nil
 	}
@@ -59,7 +59,7 @@ func (e *edge) RoundTrip(req *http.Request) (*http.Response, error) {
 	if bytes.Contains(x.body, []byte(e.secret)) {
 		x.body = []byte(e.hide(string(x.body)))
 	}
-	x.failure = e.discreet(x.failure)
+	x.failure = e.discreet(x, x.failure)
 	return x.harmless(req), nil
 }
 
@@ -67,12 +67,15 @@ func (e *edge) RoundTrip(req *http.Request) (*http.Response, error) {
 // request in its error page does, and errors are logged and shown to staff.
 func (e *edge) hide(said string) string { return strings.ReplaceAll(said, e.secret, "***") }
 
-// discreet hides the secret in an error that repeats what came back.
-func (e *edge) discreet(err error) error {
-	if err == nil || !strings.Contains(err.Error(), e.secret) {
-		return err
+// discreet hides the secret, and the passwords of the call, in an error that repeats what came back.
+func (e *edge) discreet(x *exchange, err error) error {
+	if err == nil {
+		return nil
 	}
-	return errors.New(e.hide(err.Error()))
+	if hidden := x.hide(e.hide(err.Error())); hidden != err.Error() {
+		return errors.New(hidden)
+	}
+	return err
 }
 
 // harmless is what the library gets to see: the status, and a body that it can always read.

@@ -33,6 +33,11 @@ const (
 	Permission Reason = "permission" // the token may not
 	Parameter  Reason = "parameter"  // a value Proxmox does not take; Params names it
 	Auth       Reason = "auth"       // the token itself was not accepted
+	Digest     Reason = "digest"     // somebody changed the configuration since it was read: read it again
+	Exists     Reason = "exists"     // what was to be made is there already: a machine, a snapshot's name
+	NotRunning Reason = "not running"
+	Feature    Reason = "feature" // the storage or the kind of disk can't: snapshots, linked clones, shrinking
+	Agent      Reason = "agent"   // no guest agent is configured, or it doesn't answer
 	Other      Reason = "other"
 )
 
@@ -115,6 +120,11 @@ var wordings = []wording{
 	{regexp.MustCompile(`cfs-lock .*(request timeout|got timeout|no quorum)`), Refused, LockFile}, // source: pve-cluster
 	{regexp.MustCompile(`VM is locked \(`), Refused, Locked},
 	{regexp.MustCompile(`(?i)vm is running|VM \d+ is running|already running`), Refused, Running},
+	{regexp.MustCompile(`VM \d+ (is )?not running`), Refused, NotRunning},
+	{regexp.MustCompile(`No QEMU guest agent configured|QEMU guest agent is not running`), Refused, Agent},
+	{regexp.MustCompile(`checksum mismatch|detected modified configuration`), Refused, Digest}, // the second: source, pve-common
+	{regexp.MustCompile(`VM \d+ already exists|unable to create VM \d+: config file already exists|snapshot name '.*' already used`), Refused, Exists},
+	{regexp.MustCompile(`snapshot feature is not available|feature is not supported for|shrinking disks is not supported|is not most recent snapshot`), Refused, Feature},
 	{regexp.MustCompile(`protected volume|protection mode enabled`), Refused, Protected},
 	{regexp.MustCompile(`max backup limit|(?i)protected backups per guest`), Refused, Quota},
 	{regexp.MustCompile(`only root can|Only root (may|can)|Permission check failed`), Refused, Permission},

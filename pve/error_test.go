@@ -114,8 +114,12 @@ func TestAllRecordedErrors(t *testing.T) {
 		{regexp.MustCompile(`onfiguration file.* does not exist|unable to find configuration file`), Gone, ""},
 		{regexp.MustCompile(`^(storage|volume|snapshot) '.*' does not exist`), Gone, ""},
 		{regexp.MustCompile(`is running - `), Refused, Running},
-		{regexp.MustCompile(`^VM \d+ not running`), Refused, Other},
-		{regexp.MustCompile(`^(checksum mismatch|no options specified|storage '.*' is disabled)`), Refused, Other},
+		{regexp.MustCompile(`^VM \d+ not running`), Refused, NotRunning},
+		{regexp.MustCompile(`^checksum mismatch`), Refused, Digest},
+		{regexp.MustCompile(`^unable to (create|restore) VM .* already exists`), Refused, Exists},
+		{regexp.MustCompile(`guest agent`), Refused, Agent},
+		{regexp.MustCompile(`feature is not`), Refused, Feature},
+		{regexp.MustCompile(`^(no options specified|storage '.*' is disabled)`), Refused, Other},
 	}
 	n := 0
 	for _, file := range recordings(t) {

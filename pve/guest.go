@@ -82,8 +82,13 @@ func (c *Client) GuestConfig(ctx context.Context, node string, vmid int) (GuestC
 	if err := checkVMID(vmid); err != nil {
 		return GuestConfig{}, err
 	}
+	return c.config(ctx, guestPath("/config", node, vmid))
+}
+
+// config asks for a configuration, a machine's or a snapshot's.
+func (c *Client) config(ctx context.Context, p path) (GuestConfig, error) {
 	var got map[string]text
-	if err := c.read(ctx, at("/nodes/{node}/qemu/{vmid}/config", node, param(vmid)), nil, &got, false); err != nil {
+	if err := c.read(ctx, p, nil, &got, false); err != nil {
 		return GuestConfig{}, err
 	}
 	raw := make(map[string]string, len(got))

@@ -169,8 +169,67 @@ var calls = []struct {
 		return nil, c.SetArchiveProtected(ctx, "pve1", "local", volid, true)
 	}},
 	{"DeleteArchive", true, func(ctx context.Context, c *Client) (any, error) { return c.DeleteArchive(ctx, "pve1", "local", volid) }},
+	{"Pending", false, func(ctx context.Context, c *Client) (any, error) { return c.Pending(ctx, "pve1", 100) }},
+	{"Snapshots", false, func(ctx context.Context, c *Client) (any, error) { return c.Snapshots(ctx, "pve1", 100) }},
+	{"SnapshotConfig", false, func(ctx context.Context, c *Client) (any, error) { return c.SnapshotConfig(ctx, "pve1", 100, "first") }},
+	{"CanSnapshot", false, func(ctx context.Context, c *Client) (any, error) { return c.CanSnapshot(ctx, "pve1", 100) }},
+	{"Images", false, func(ctx context.Context, c *Client) (any, error) { return c.Images(ctx, "pve1", "local", 100) }},
+	{"ArchivedConfig", false, func(ctx context.Context, c *Client) (any, error) { return c.ArchivedConfig(ctx, "pve1", volid) }},
+	{"NextID", false, func(ctx context.Context, c *Client) (any, error) { return c.NextID(ctx) }},
+	{"AgentInterfaces", false, func(ctx context.Context, c *Client) (any, error) { return c.AgentInterfaces(ctx, "pve1", 100) }},
+	{"FirewallOptions", false, func(ctx context.Context, c *Client) (any, error) { return c.FirewallOptions(ctx, "pve1", 100) }},
+	{"FirewallRules", false, func(ctx context.Context, c *Client) (any, error) { return c.FirewallRules(ctx, "pve1", 100) }},
+	{"FirewallAliases", false, func(ctx context.Context, c *Client) (any, error) { return c.FirewallAliases(ctx, "pve1", 100) }},
+	{"FirewallIPSets", false, func(ctx context.Context, c *Client) (any, error) { return c.FirewallIPSets(ctx, "pve1", 100) }},
+	{"FirewallIPSet", false, func(ctx context.Context, c *Client) (any, error) { return c.FirewallIPSet(ctx, "pve1", 100, "web") }},
+	{"SetConfig", true, func(ctx context.Context, c *Client) (any, error) {
+		return nil, c.SetConfig(ctx, "pve1", 100, ConfigChange{Set: map[string]string{"cores": "2"}, Password: password})
+	}},
+	{"StartSetConfig", true, func(ctx context.Context, c *Client) (any, error) {
+		return c.StartSetConfig(ctx, "pve1", 100, ConfigChange{Set: map[string]string{"scsi1": "local:1"}, Password: password})
+	}},
+	{"DetachDisk", true, func(ctx context.Context, c *Client) (any, error) {
+		return nil, c.DetachDisk(ctx, "pve1", 100, "scsi1", "")
+	}},
+	{"DestroyUnused", true, func(ctx context.Context, c *Client) (any, error) {
+		return nil, c.DestroyUnused(ctx, "pve1", 100, "unused0", "")
+	}},
+	{"Resize", true, func(ctx context.Context, c *Client) (any, error) {
+		return c.Resize(ctx, "pve1", 100, Disk{Key: "scsi0", SizeBytes: 1 << 30}, 2<<30, "")
+	}},
+	{"Start", true, func(ctx context.Context, c *Client) (any, error) { return c.Start(ctx, "pve1", 100) }},
+	{"Shutdown", true, func(ctx context.Context, c *Client) (any, error) {
+		return c.Shutdown(ctx, "pve1", 100, time.Minute, true)
+	}},
+	{"Stop", true, func(ctx context.Context, c *Client) (any, error) { return c.Stop(ctx, "pve1", 100, true) }},
+	{"Reboot", true, func(ctx context.Context, c *Client) (any, error) { return c.Reboot(ctx, "pve1", 100, time.Minute) }},
+	{"Reset", true, func(ctx context.Context, c *Client) (any, error) { return c.Reset(ctx, "pve1", 100) }},
+	{"CreateSnapshot", true, func(ctx context.Context, c *Client) (any, error) {
+		return c.CreateSnapshot(ctx, "pve1", 100, "first", "before the upgrade", true)
+	}},
+	{"DeleteSnapshot", true, func(ctx context.Context, c *Client) (any, error) {
+		return c.DeleteSnapshot(ctx, "pve1", 100, "first", true)
+	}},
+	{"Rollback", true, func(ctx context.Context, c *Client) (any, error) { return c.Rollback(ctx, "pve1", 100, "first", true) }},
+	{"SetSnapshotDescription", true, func(ctx context.Context, c *Client) (any, error) {
+		return nil, c.SetSnapshotDescription(ctx, "pve1", 100, "first", "")
+	}},
+	{"Restore", true, func(ctx context.Context, c *Client) (any, error) {
+		return c.Restore(ctx, "pve1", RestoreRequest{VMID: 110, Archive: volid, Over: true})
+	}},
+	{"Clone", true, func(ctx context.Context, c *Client) (any, error) {
+		return c.Clone(ctx, "pve1", CloneRequest{VMID: 100, NewID: 200, Full: true})
+	}},
+	{"Destroy", true, func(ctx context.Context, c *Client) (any, error) { return c.Destroy(ctx, "pve1", 100, true) }},
+	{"RegenerateCloudInit", true, func(ctx context.Context, c *Client) (any, error) { return nil, c.RegenerateCloudInit(ctx, "pve1", 100) }},
+	{"AgentPing", true, func(ctx context.Context, c *Client) (any, error) { return nil, c.AgentPing(ctx, "pve1", 100) }},
+	{"SetUserPassword", true, func(ctx context.Context, c *Client) (any, error) {
+		return nil, c.SetUserPassword(ctx, "pve1", 100, "root", password)
+	}},
 	{"StopTask", true, func(ctx context.Context, c *Client) (any, error) { return nil, c.StopTask(ctx, upid) }},
 }
+
+const password Secret = "gE heim  %+&/<>ä\"\\123 and so on until an error that is cut would be cut within it, so that a part of it might be left over"
 
 const (
 	volid    = "local:backup/vzdump-qemu-110-2026_11_20-11_01_40.vma"

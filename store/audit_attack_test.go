@@ -190,6 +190,12 @@ func TestAuditEndOutlivesRestartsAndCopies(t *testing.T) {
 	}
 }
 
+// undo takes away what migrations since the seal have added and can't add twice.
+var undo = []string{
+	`DROP TABLE audit_head`,
+	`ALTER TABLE services DROP COLUMN addresses`, `ALTER TABLE services DROP COLUMN snapshots_at`, `ALTER TABLE services DROP COLUMN snapshots_why`,
+}
+
 // TestUpgradeSealsTheAuditLog puts the schema back to the version before the seal, and brings it up again.
 func TestUpgradeSealsTheAuditLog(t *testing.T) {
 	t.Parallel()
@@ -207,7 +213,9 @@ func TestUpgradeSealsTheAuditLog(t *testing.T) {
 				}
 			}
 			f := forger{t, old}
-			f.sql(`DROP TABLE audit_head`)
+			for _, statement := range undo {
+				f.sql(statement)
+			}
 			f.sql(`DELETE FROM goose_db_version WHERE version_id >= $1`, auditHeadSince)
 			db, err := Open(Options{Path: old.Path(), Keys: old.keys, Now: clock.now, NoSync: true})
 			if err != nil {
@@ -228,6 +236,11 @@ func TestUpgradeSealsTheAuditLog(t *testing.T) {
 			}
 			if found, err := db.FindAuditBreak(ctx); found != nil || err != nil {
 				t.Errorf("after the upgrade: %+v, %v", found, err)
+			}
+			if rows, err := db.read.QueryContext(ctx, `PRAGMA foreign_key_check`); err != nil || rows.Next() {
+				t.Errorf("after the upgrade rows refer to nothing: %v", err)
+			} else {
+				_ = rows.Close()
 			}
 			if _, err := db.AddStaff(ctx, "cli", "admin@demo.test", "", "admin", "hash"); err != nil {
 				t.Fatal(err)

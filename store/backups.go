@@ -19,6 +19,10 @@ const pinColumns = `COALESCE((SELECT o.uid FROM operations o WHERE o.service_id 
 	EXISTS (SELECT 1 FROM operations o WHERE o.service_id = b.service_id AND o.state IN ('queued', 'running', 'held')
 		AND (b.id = o.replace_id OR b.id = o.victim_id OR (b.id = o.backup_id AND o.kind = 'backup_delete')))`
 
+// madeColumns name the operation of which a copy came that isn't whole: people ask about it by its reference.
+const madeColumns = `COALESCE((SELECT o.uid FROM operations o WHERE o.id = b.operation_id AND b.class IN ('failed', 'partial')), ''),
+	COALESCE((SELECT o.reference FROM operations o WHERE o.id = b.operation_id AND b.class IN ('failed', 'partial')), '')`
+
 func scanBackupInto(v *portal.Backup, in, out *string, extra ...any) ([]any, func() error) {
 	var serviceID, operationID, started, ctime, ended, noteDue, keep, seen, missingSince, removed sql.NullInt64
 	var volid sql.NullString
@@ -45,7 +49,7 @@ func scanBackup(s scanner) (v portal.Backup, err error) {
 
 func scanPinnedBackup(s scanner) (v portal.Backup, err error) {
 	var in, out string
-	dest, finish := scanBackupInto(&v, &in, &out, &v.PinnedBy, &v.Removing)
+	dest, finish := scanBackupInto(&v, &in, &out, &v.PinnedBy, &v.Removing, &v.MadeBy, &v.Reference)
 	if err := s.Scan(dest...); err != nil {
 		return v, err
 	}
@@ -54,7 +58,7 @@ func scanPinnedBackup(s scanner) (v portal.Backup, err error) {
 
 // backupsOf gives the copies of a service that weren't removed, newest first, with who names them.
 func backupsOf(ctx context.Context, q querier, serviceID int64) ([]portal.Backup, error) {
-	return collect(ctx, q, scanPinnedBackup, `SELECT `+backupColumns+`, `+pinColumns+` FROM backups b
+	return collect(ctx, q, scanPinnedBackup, `SELECT `+backupColumns+`, `+pinColumns+`, `+madeColumns+` FROM backups b
 		WHERE b.service_id = $1 AND b.removed_at IS NULL ORDER BY b.started_at DESC, b.id DESC`, serviceID)
 }
 
@@ -65,13 +69,13 @@ func (db *DB) Backups(ctx context.Context, serviceID int64) ([]portal.Backup, er
 
 // Backup gives one copy by id: for jobs.
 func (db *DB) Backup(ctx context.Context, id int64) (portal.Backup, error) {
-	v, err := scanPinnedBackup(db.read.QueryRowContext(ctx, `SELECT `+backupColumns+`, `+pinColumns+` FROM backups b WHERE b.id = $1`, id))
+	v, err := scanPinnedBackup(db.read.QueryRowContext(ctx, `SELECT `+backupColumns+`, `+pinColumns+`, `+madeColumns+` FROM backups b WHERE b.id = $1`, id))
 	return v, missing(err)
 }
 
 // ClientBackup gives one copy of a client's service by the uids of both.
 func (db *DB) ClientBackup(ctx context.Context, clientID int64, serviceUID, uid string) (portal.Backup, error) {
-	v, err := scanPinnedBackup(db.read.QueryRowContext(ctx, `SELECT `+backupColumns+`, `+pinColumns+` FROM backups b
+	v, err := scanPinnedBackup(db.read.QueryRowContext(ctx, `SELECT `+backupColumns+`, `+pinColumns+`, `+madeColumns+` FROM backups b
 		JOIN services s ON s.id = b.service_id
 		WHERE s.client_id = $1 AND s.uid = $2 AND b.uid = $3 AND s.state <> 'terminated' AND b.removed_at IS NULL`, clientID, serviceUID, uid))
 	return v, missing(err)

@@ -20,20 +20,22 @@ type waiting struct {
 	occupied  bool           // an exclusive operation of the service is running or held
 	reachable bool
 	online    bool
-	maybeDone bool // a good copy began at or after it fell due
+	maybeDone bool         // a good copy began at or after it fell due
+	after     portal.State // of the operation that has to end well first, "" for none
 }
 
 func (w waiting) scheduled() bool { return w.op.SlotDate != "" }
 
 const waitingQuery = `SELECT o.id, o.uid, o.service_id, s.client_id, o.server_id, s.node, o.kind, o.manual, o.schedule_id, o.slot_date, o.version,
 		o.waits_for, o.created_at, COALESCE(l.due_at, o.created_at), o.start_by, s.uid, s.state, s.lock, p.uid, p.storage,
-		CASE WHEN b.id IS NOT NULL AND o.kind <> 'backup' THEN b.node || '/' || b.storage
+		CASE WHEN b.id IS NOT NULL AND o.kind IN ('backup_delete', 'backup_protect') THEN b.node || '/' || b.storage
 			ELSE COALESCE((SELECT t.node FROM storages t WHERE t.server_id = o.server_id AND t.name = p.storage AND t.node IN ('', s.node) ORDER BY t.node LIMIT 1), s.node) || '/' || p.storage END,
 		EXISTS (SELECT 1 FROM operations r WHERE r.service_id = o.service_id AND r.state IN ('running', 'held') AND r.exclusive = 1),
 		v.unreachable_since IS NULL,
 		COALESCE((SELECT n.online FROM nodes n WHERE n.server_id = o.server_id
-			AND n.name = CASE WHEN o.kind <> 'backup' AND b.node <> '' THEN b.node ELSE s.node END), 1), -- a copy may lie on another host
-		EXISTS (SELECT 1 FROM backups c WHERE c.service_id = o.service_id AND c.removed_at IS NULL AND c.started_at >= l.due_at AND c.class = 'good')
+			AND n.name = CASE WHEN o.kind IN ('backup_delete', 'backup_protect') AND b.node <> '' THEN b.node ELSE s.node END), 1), -- a copy may lie on another host
+		EXISTS (SELECT 1 FROM backups c WHERE c.service_id = o.service_id AND c.removed_at IS NULL AND c.started_at >= l.due_at AND c.class = 'good'),
+		COALESCE((SELECT f.state FROM operations f WHERE f.id = o.after_id), '')
 	FROM operations o JOIN services s ON s.id = o.service_id JOIN products p ON p.id = s.product_id JOIN servers v ON v.id = o.server_id
 	LEFT JOIN slots l ON l.service_id = o.service_id AND l.schedule_id = o.schedule_id AND l.local_date = o.slot_date
 	LEFT JOIN backups b ON b.id = o.backup_id`
@@ -43,7 +45,7 @@ func scanWaiting(s scanner) (w waiting, err error) {
 	var slot sql.NullString
 	err = s.Scan(&w.OperationID, &w.op.UID, &w.op.ServiceID, &w.Client, &w.Server, &w.Node, &w.Kind, &w.Manual, &schedule, &slot, &w.op.Version,
 		&w.waitsFor, &created, &due, &start, &w.service.UID, &w.service.State, &w.service.Lock, &w.product.UID, &w.product.Storage,
-		&w.Storage, &w.occupied, &w.reachable, &w.online, &w.maybeDone)
+		&w.Storage, &w.occupied, &w.reachable, &w.online, &w.maybeDone, &w.after)
 	w.op.ID, w.op.ScheduleID, w.op.SlotDate = w.OperationID, schedule.Int64, slot.String
 	w.service.ID, w.service.ServerID, w.service.Node = w.op.ServiceID, w.Server, w.Node
 	w.Enqueued, w.Due, w.startBy = at(created), at(due), at(start)
@@ -138,6 +140,10 @@ func (c *claim) look(ctx context.Context, q querier, db *DB, now time.Time, line
 	if err != nil {
 		return err
 	}
+	expiring, err := expiriesRunning(ctx, q)
+	if err != nil {
+		return err
+	}
 	var candidates []portal.Candidate
 	for _, w := range all {
 		c.byID[w.OperationID] = w
@@ -149,6 +155,15 @@ func (c *claim) look(ctx context.Context, q querier, db *DB, now time.Time, line
 			c.reasons[w.OperationID] = why
 		case w.Kind == portal.KindProtect:
 			c.start = append(c.start, w)
+		case w.Kind.OnMachine():
+			if at := (line{w.Server, w.Node}); w.Manual || expiring[at] < ExpiriesPerNode {
+				c.start = append(c.start, w)
+				if !w.Manual {
+					expiring[at]++
+				}
+			} else {
+				c.reasons[w.OperationID] = "other snapshots are being removed on your host"
+			}
 		default:
 			candidates = append(candidates, w.Candidate)
 		}
@@ -170,6 +185,25 @@ func (c *claim) look(ctx context.Context, q querier, db *DB, now time.Time, line
 		}
 	}
 	return nil
+}
+
+// ExpiriesPerNode is how many machines of a host are worked on at once because something's time is over. What people ask
+// for doesn't wait for that.
+const ExpiriesPerNode = 2
+
+// expiriesRunning counts, by host, the machines that are worked on though nobody asked.
+func expiriesRunning(ctx context.Context, q querier) (map[line]int, error) {
+	type count struct {
+		line
+		n int
+	}
+	all, err := collect(ctx, q, func(s scanner) (v count, err error) { return v, s.Scan(&v.server, &v.node, &v.n) },
+		`SELECT server_id, node, count(*) FROM operations WHERE state IN ('running', 'held') AND manual = 0 AND kind = 'snapshot_delete' GROUP BY server_id, node`)
+	out := make(map[line]int, len(all))
+	for _, v := range all {
+		out[v.line] = v.n
+	}
+	return out, err
 }
 
 // write keeps what was decided, each on the condition that the operation is as it was seen.
@@ -228,11 +262,17 @@ func (t *tx) start(w waiting) error {
 
 // needless tells whether the operation may have to end without having begun.
 func (w waiting) needless() bool {
+	if w.after == portal.StateFailed || w.after == portal.StateCancelled {
+		return true
+	}
 	return w.scheduled() && (w.service.State != portal.ServiceActive || w.maybeDone)
 }
 
 // endNeedless ends a scheduled operation whose service isn't active, or whose slot another backup has done.
 func (t *tx) endNeedless(w waiting) error {
+	if w.after == portal.StateFailed || w.after == portal.StateCancelled {
+		return t.endQueued(&w.op, portal.StateFailed, "The present state of your machine could not be saved first, so nothing was done. Your machine is as it was.", "", "")
+	}
 	if w.service.State != portal.ServiceActive {
 		reason := portal.ReasonSuspended
 		if w.service.State != portal.ServiceSuspended {
@@ -262,6 +302,8 @@ func (w waiting) obstacle(pauses []portal.Pause) portal.Text {
 		}
 	}
 	switch {
+	case w.after != "" && w.after != portal.StateSucceeded:
+		return "the present state is saved first"
 	case !w.reachable:
 		return "your host can't be reached"
 	case !w.online:
@@ -269,8 +311,8 @@ func (w waiting) obstacle(pauses []portal.Pause) portal.Text {
 	case w.Kind.Exclusive() && w.occupied && w.scheduled():
 		return portal.ReasonPreviousRunning
 	case w.Kind.Exclusive() && w.occupied:
-		return "a backup of this machine is running"
-	case w.Kind.Exclusive() && w.service.Lock != "" && w.scheduled():
+		return "other work on this machine goes on"
+	case w.Kind.Exclusive() && w.service.Lock != "" && (w.scheduled() || !w.Manual):
 		return portal.LockedClause(w.service.Lock)
 	}
 	return ""

@@ -52,7 +52,7 @@ func (db *DB) SaveListing(ctx context.Context, l Listing) (seen Seen, err error)
 		if err != nil {
 			return err
 		}
-		rows, err := collect(ctx, t, scanPinnedBackup, `SELECT `+backupColumns+`, `+pinColumns+` FROM backups b
+		rows, err := collect(ctx, t, scanPinnedBackup, `SELECT `+backupColumns+`, `+pinColumns+`, `+madeColumns+` FROM backups b
 			WHERE b.server_id = $1 AND b.node = $2 AND b.storage = $3 AND b.volid IS NOT NULL AND b.removed_at IS NULL AND ($4 = 0 OR b.vmid = $4)`,
 			l.ServerID, l.Node, l.Storage, l.VMID)
 		if err != nil {

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -19,18 +18,18 @@ const operationColumns = `o.id, o.uid, o.reference, o.service_id, o.server_id, o
 	o.victim_id, o.replace_id, o.timing, o.evicted, o.protect, o.note, o.mode, o.node, o.intent_at, o.intent_node, o.known_upids, o.no_task,
 	o.clean_looks, o.upid, o.dump_place, o.delete_place, o.percent, o.done_bytes, o.total_bytes, o.rate, o.log_lines, o.progress_at, o.waits_for,
 	o.manual, o.attempt, o.failures, o.run_after, o.start_by, o.give_up_at, o.watch_until, o.actor, o.retry_of, o.cancel_at, o.cancel_by,
-	o.cancel_sent, o.reason, o.staff_reason, o.warning, o.created_at, o.started_at, o.ended_at, o.version, o.epoch`
+	o.cancel_sent, o.reason, o.staff_reason, o.warning, o.created_at, o.started_at, o.ended_at, o.version, o.epoch, o.snapshot_id, o.after_id, o.work`
 
 func scanOperation(s scanner) (v portal.Operation, err error) {
-	var schedule, backup, victim, replace, retry sql.NullInt64
+	var schedule, backup, victim, replace, retry, snapshot, after sql.NullInt64
 	var intent, progress, run, start, give, watch, cancel, created, started, ended sql.NullInt64
 	var slot, dump, remove sql.NullString
-	var known string
+	var known, work string
 	err = s.Scan(&v.ID, &v.UID, &v.Reference, &v.ServiceID, &v.ServerID, &v.Kind, &v.State, &v.Step, &schedule, &slot, &backup,
 		&victim, &replace, &v.Timing, &v.Evicted, &v.Protect, &v.Note, &v.Mode, &v.Node, &intent, &v.IntentNode, &known, &v.NoTask,
 		&v.CleanLooks, &v.UPID, &dump, &remove, &v.Percent, &v.DoneBytes, &v.TotalBytes, &v.Rate, &v.LogLines, &progress, &v.WaitsFor,
 		&v.Manual, &v.Attempt, &v.Failures, &run, &start, &give, &watch, &v.Actor, &retry, &cancel, &v.CancelBy,
-		&v.CancelSent, &v.Reason, &v.StaffReason, &v.Warning, &created, &started, &ended, &v.Version, &v.Epoch)
+		&v.CancelSent, &v.Reason, &v.StaffReason, &v.Warning, &created, &started, &ended, &v.Version, &v.Epoch, &snapshot, &after, &work)
 	if err != nil {
 		return v, err
 	}
@@ -38,7 +37,8 @@ func scanOperation(s scanner) (v portal.Operation, err error) {
 	v.ReplaceID, v.RetryOf, v.DumpPlace, v.DeletePlace = replace.Int64, retry.Int64, dump.String, remove.String
 	v.IntentAt, v.ProgressAt, v.RunAfter, v.StartBy, v.GiveUpAt = at(intent), at(progress), at(run), at(start), at(give)
 	v.WatchUntil, v.CancelAt, v.CreatedAt, v.StartedAt, v.EndedAt = at(watch), at(cancel), at(created), at(started), at(ended)
-	return v, json.Unmarshal([]byte(known), &v.KnownUPIDs)
+	v.SnapshotID, v.AfterID = snapshot.Int64, after.Int64
+	return v, unjson([]string{known, work}, &v.KnownUPIDs, &v.Work)
 }
 
 func operations(ctx context.Context, q querier, where string, args ...any) ([]portal.Operation, error) {
@@ -124,11 +124,12 @@ func (t *tx) insertOperation(op *portal.Operation, s portal.Situation) error {
 	for range referenceTries {
 		op.Reference = t.db.reference()
 		op.ID, err = t.insert(`INSERT INTO operations (uid, reference, service_id, server_id, kind, exclusive, state, step, schedule_id, slot_date,
-				backup_id, replace_id, timing, protect, note, mode, node, manual, run_after, start_by, give_up_at, actor, retry_of, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`,
+				backup_id, replace_id, timing, protect, note, mode, node, manual, run_after, start_by, give_up_at, actor, retry_of, created_at,
+				snapshot_id, after_id, work)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)`,
 			op.UID, op.Reference, op.ServiceID, op.ServerID, op.Kind, op.Kind.Exclusive(), op.State, op.Step, idOrNull(op.ScheduleID), textOrNull(op.SlotDate),
 			idOrNull(op.BackupID), idOrNull(op.ReplaceID), op.Timing, op.Protect, op.Note, op.Mode, op.Node, op.Manual, unix(op.RunAfter), unix(op.StartBy),
-			unix(op.GiveUpAt), op.Actor, idOrNull(op.RetryOf), t.now.Unix())
+			unix(op.GiveUpAt), op.Actor, idOrNull(op.RetryOf), t.now.Unix(), idOrNull(op.SnapshotID), idOrNull(op.AfterID), tojson(op.Work))
 		if !unique(err, "operations.reference") {
 			break
 		}
@@ -308,13 +309,14 @@ func (t *tx) saveOperation(o *portal.Operation, read int64) error {
 			intent_at = $8, intent_node = $9, known_upids = $10, no_task = $11, clean_looks = $12, upid = $13, dump_place = $14, delete_place = $15,
 			percent = $16, done_bytes = $17, total_bytes = $18, rate = $19, log_lines = $20, progress_at = $21, waits_for = $22, attempt = $23,
 			failures = $24, run_after = $25, watch_until = $26, cancel_sent = $27, reason = $28, staff_reason = $29, warning = $30, started_at = $31,
-			ended_at = $32, version = $33, epoch = $34, mode = $35
-		WHERE id = $36 AND version = $37 AND (SELECT epoch FROM lease WHERE id = 1) = $34`,
+			ended_at = $32, version = $33, epoch = $34, mode = $35, snapshot_id = $36, work = $37,
+			secret = CASE WHEN $1 IN ('succeeded', 'failed', 'cancelled') THEN NULL ELSE secret END
+		WHERE id = $38 AND version = $39 AND (SELECT epoch FROM lease WHERE id = 1) = $34`,
 		o.State, o.Step, idOrNull(o.BackupID), idOrNull(o.VictimID), o.Timing, o.Evicted, o.Node,
 		orNull(o.IntentAt), o.IntentNode, tojson(o.KnownUPIDs), o.NoTask, o.CleanLooks, o.UPID, textOrNull(o.DumpPlace), textOrNull(o.DeletePlace),
 		o.Percent, o.DoneBytes, o.TotalBytes, o.Rate, o.LogLines, unix(o.ProgressAt), o.WaitsFor, o.Attempt,
 		o.Failures, unix(o.RunAfter), orNull(o.WatchUntil), o.CancelSent, o.Reason, o.StaffReason, o.Warning, orNull(o.StartedAt),
-		orNull(o.EndedAt), o.Version, o.Epoch, o.Mode, o.ID, read)
+		orNull(o.EndedAt), o.Version, o.Epoch, o.Mode, idOrNull(o.SnapshotID), tojson(o.Work), o.ID, read)
 }
 
 // Taken tells whether a save failed because the schema refused a place or the machine: somebody else was first.

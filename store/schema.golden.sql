@@ -162,26 +162,31 @@ CREATE TRIGGER operations_final BEFORE UPDATE OF state ON operations
 WHEN old.state IN ('succeeded', 'failed', 'cancelled') AND new.state <> old.state
 BEGIN SELECT RAISE(ABORT, 'a final state is final'); END;
 
-CREATE TABLE operations (
+CREATE TABLE "operations" (
     id            INTEGER PRIMARY KEY,
     uid           TEXT    NOT NULL UNIQUE,
     reference     TEXT    NOT NULL UNIQUE, -- short, for people: K7Q-42M
     service_id    INTEGER NOT NULL REFERENCES services (id),
     server_id     INTEGER NOT NULL REFERENCES servers (id),
-    kind          TEXT    NOT NULL CHECK (kind IN ('backup', 'backup_delete', 'backup_protect')),
+    kind          TEXT    NOT NULL CHECK (kind IN ('backup', 'backup_delete', 'backup_protect', 'snapshot', 'snapshot_delete', 'rollback',
+                                                   'restore', 'reinstall', 'power', 'password', 'reapply')),
     exclusive     INTEGER NOT NULL CHECK (exclusive IN (0, 1)), -- locks the machine while running or held
     state         TEXT    NOT NULL CHECK (state IN ('queued', 'running', 'held', 'succeeded', 'failed', 'cancelled')),
     step          TEXT    NOT NULL,
     schedule_id   INTEGER REFERENCES schedules (id),
     slot_date     TEXT, -- with schedule_id: the slot
-    backup_id     INTEGER REFERENCES backups (id), -- made, removed or protected by it
+    backup_id     INTEGER REFERENCES backups (id), -- made, removed, protected or restored by it
+    snapshot_id   INTEGER REFERENCES snapshots (id), -- taken, removed or rolled back to by it
     victim_id     INTEGER REFERENCES backups (id), -- removed to make room
     replace_id    INTEGER REFERENCES backups (id), -- chosen by a person to be removed after a good end
+    after_id      INTEGER REFERENCES operations (id), -- has to end well before this one starts
     timing        TEXT    NOT NULL DEFAULT '' CHECK (timing IN ('', 'none', 'before', 'after')),
     evicted       INTEGER NOT NULL DEFAULT 0 CHECK (evicted IN (0, 1)),
     protect       INTEGER NOT NULL DEFAULT 0 CHECK (protect IN (0, 1)), -- wanted by backup_protect
     note          TEXT    NOT NULL DEFAULT '',
     mode          TEXT    NOT NULL DEFAULT '',
+    work          TEXT    NOT NULL DEFAULT '{}', -- JSON of portal.Work: what only its kind needs
+    secret        BLOB, -- sealed: a password until its step has ended
     -- the durable request
     node          TEXT    NOT NULL DEFAULT '',
     intent_at     INTEGER,
@@ -226,10 +231,13 @@ CREATE TABLE operations (
     CHECK ((schedule_id IS NULL) = (slot_date IS NULL)),
     CHECK ((state IN ('succeeded', 'failed', 'cancelled')) = (ended_at IS NOT NULL)),
     CHECK (state IN ('running', 'held') OR (dump_place IS NULL AND delete_place IS NULL)),
-    CHECK (state <> 'queued' OR (intent_at IS NULL AND upid = ''))
+    CHECK (state <> 'queued' OR (intent_at IS NULL AND upid = '')),
+    CHECK (state NOT IN ('succeeded', 'failed', 'cancelled') OR secret IS NULL)
 );
 
 CREATE INDEX operations_active ON operations (state, run_after) WHERE state IN ('queued', 'running', 'held');
+
+CREATE INDEX operations_after ON operations (after_id) WHERE after_id IS NOT NULL;
 
 CREATE INDEX operations_backup ON operations (backup_id) WHERE backup_id IS NOT NULL;
 
@@ -247,7 +255,7 @@ CREATE UNIQUE INDEX operations_machine ON operations (service_id) WHERE state IN
 
 CREATE INDEX operations_open ON operations (service_id) WHERE state IN ('queued', 'running', 'held');
 
-CREATE UNIQUE INDEX operations_queued ON operations (service_id, kind, COALESCE(backup_id, 0))
+CREATE UNIQUE INDEX operations_queued ON operations (service_id, kind, COALESCE(backup_id, 0), COALESCE(snapshot_id, 0))
     WHERE state = 'queued' AND slot_date IS NULL;
 
 CREATE INDEX operations_replace ON operations (replace_id) WHERE replace_id IS NOT NULL;
@@ -258,6 +266,8 @@ CREATE INDEX operations_service ON operations (service_id, id);
 
 CREATE UNIQUE INDEX operations_slot ON operations (service_id, kind, schedule_id, slot_date)
     WHERE slot_date IS NOT NULL AND retry_of IS NULL;
+
+CREATE INDEX operations_snapshot ON operations (snapshot_id) WHERE snapshot_id IS NOT NULL;
 
 CREATE INDEX operations_victim ON operations (victim_id) WHERE victim_id IS NOT NULL;
 
@@ -378,7 +388,7 @@ CREATE TABLE services (
     unseen       INTEGER NOT NULL DEFAULT 0, -- consecutive complete inventories without it
     unseen_since INTEGER,
     created_at   INTEGER NOT NULL
-);
+, addresses TEXT NOT NULL DEFAULT '[]', snapshots_at INTEGER NOT NULL DEFAULT 0, snapshots_why TEXT NOT NULL DEFAULT '');
 
 CREATE INDEX services_client ON services (client_id, name);
 
@@ -417,6 +427,37 @@ CREATE INDEX slots_backup ON slots (backup_id) WHERE backup_id IS NOT NULL;
 CREATE INDEX slots_operation ON slots (operation_id) WHERE operation_id IS NOT NULL;
 
 CREATE INDEX slots_recent ON slots (due_at, state);
+
+CREATE TABLE snapshots (
+    id           INTEGER PRIMARY KEY,
+    uid          TEXT    NOT NULL UNIQUE,
+    service_id   INTEGER NOT NULL REFERENCES services (id),
+    name         TEXT    NOT NULL, -- Proxmox's: "stw-" and our uid where it is ours
+    description  TEXT    NOT NULL DEFAULT '',
+    memory       INTEGER NOT NULL DEFAULT 0 CHECK (memory IN (0, 1)),
+    external     INTEGER NOT NULL DEFAULT 0 CHECK (external IN (0, 1)), -- not taken by the portal: shown, never touched
+    state        TEXT    NOT NULL CHECK (state IN ('taking', 'there', 'failed')),
+    parent       TEXT    NOT NULL DEFAULT '', -- name of the one before it
+    growth       INTEGER NOT NULL DEFAULT -1, -- bytes that only it needs, -1 = the storage doesn't tell
+    hardware     TEXT    NOT NULL DEFAULT '{}', -- JSON of portal.Hardware: what the machine was made of
+    taken_at     INTEGER NOT NULL,
+    expires_at   INTEGER, -- null = never
+    warned_at    INTEGER, -- when the mail about its end was queued
+    seen_at      INTEGER NOT NULL DEFAULT 0,
+    made_by      INTEGER REFERENCES operations (id),
+    removed_at   INTEGER,
+    removed_by   INTEGER REFERENCES operations (id),
+    removed_how  TEXT    NOT NULL DEFAULT '',
+    CHECK (external = 1 OR expires_at IS NOT NULL)
+);
+
+CREATE INDEX snapshots_expiring ON snapshots (expires_at) WHERE removed_at IS NULL AND external = 0;
+
+CREATE INDEX snapshots_made_by ON snapshots (made_by) WHERE made_by IS NOT NULL;
+
+CREATE UNIQUE INDEX snapshots_name ON snapshots (service_id, name) WHERE removed_at IS NULL;
+
+CREATE INDEX snapshots_removed_by ON snapshots (removed_by) WHERE removed_by IS NOT NULL;
 
 CREATE TABLE storages (
     id               INTEGER PRIMARY KEY,

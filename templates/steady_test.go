@@ -28,8 +28,8 @@ func TestNothingShifts(t *testing.T) {
 	t.Parallel()
 	browser := theBrowser(t)
 	for name, screen := range map[string]emulation.SetDeviceMetricsOverrideParams{
-		"wide":  {Width: 1280, Height: 1400, DeviceScaleFactor: 1},
-		"phone": {Width: 390, Height: 1400, DeviceScaleFactor: 1, Mobile: true},
+		"wide":  {Width: 1280, Height: 2600, DeviceScaleFactor: 1},
+		"phone": {Width: 390, Height: 2600, DeviceScaleFactor: 1, Mobile: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run := runningBackup()
@@ -58,8 +58,11 @@ func TestNothingShifts(t *testing.T) {
 				t.Helper()
 				n++
 				run.Version++
-				change()
 				view.Running = []Running{run}
+				change()
+				if len(view.Running) == 1 {
+					view.Running[0] = run
+				}
 				for _, f := range view.Fragments() {
 					s.send(t, f)
 				}
@@ -92,6 +95,13 @@ func TestNothingShifts(t *testing.T) {
 			step("an hour later", func() {
 				view.Protection.Sentence = portal.Sentences(portal.Say("If it broke now you would lose %s.", portal.Duration(24*time.Hour+11*time.Minute)), portal.Say("With this schedule at most about %s.", portal.Say("%d h", 24)), portal.Say("A restore takes %s.", portal.Say("%d–%d minutes", 4, 9)))
 				view.Ledger.Dots[29].State, view.Ledger.Dots[29].Reason = "running", "Waits for its turn."
+			})
+			step("the row comes where the card was", func() {
+				view.Running, view.Counter = nil, Counter{Used: 4, Quota: 10}
+				view.Service.Status, view.BackupNow.Act = Status{State: "running", Text: "Running"}, Allowed()
+				row := view.List.Rows[0]
+				row.UID, row.Origin, row.Note = "01k8newcopy", "manual", run.Note
+				view.List.Rows = append([]BackupRow{row}, view.List.Rows...)
 			})
 		})
 	}

@@ -2,6 +2,7 @@ package pvesim
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -15,9 +16,21 @@ const (
 	PortalRole  = "StowagePortal"
 )
 
-// PortalPrivileges is the least that backing up, listing, editing and
-// deleting backups needs (facts, "Least privilege").
-var PortalPrivileges = []string{"VM.Audit", "VM.Backup", "Datastore.Audit", "Datastore.AllocateSpace", "Sys.Audit"}
+// PortalPrivileges is the least that the portal needs on either release, for all that its customers do. What asking the
+// guest agent needs has another name on each: PortalRole gets AgentPrivileges beside them in every world.
+var PortalPrivileges = []string{
+	"VM.Audit", "VM.Backup", "Datastore.Audit", "Datastore.AllocateSpace", "Sys.Audit",
+	"VM.PowerMgmt", "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Disk", "VM.Config.Network",
+	"VM.Config.Cloudinit", "VM.Config.Options", "VM.Clone", "SDN.Use",
+}
+
+// AgentPrivileges gives what asking a guest agent, and setting a password by it, needs (differences 8.4-9.2: A2).
+func AgentPrivileges(release string) []string {
+	if strings.HasPrefix(release, "8.") {
+		return []string{"VM.Monitor"}
+	}
+	return []string{"VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted"}
+}
 
 const (
 	kib = int64(1) << 10

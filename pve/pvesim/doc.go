@@ -26,6 +26,7 @@
 //	rights.go      roles, tokens, access control lists; ticket.go logins
 //	access.go      the endpoints that say who may what
 //	task.go        UPIDs and tasks; tasklist.go their endpoints
+//	firewall.go    what a machine's firewall is set to
 //	vzdump.go      the request for a backup and the node's lock; notes.go its notes
 //	dumprun.go     a machine's turn, dumpplan.go its plan, dumplog.go its lines
 //	storage.go     space; content.go archives; wipe.go deletions; prune.go retention

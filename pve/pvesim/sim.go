@@ -137,7 +137,11 @@ func New(world World, o Options) (*Sim, error) {
 			return s, nil
 		}
 	}
-	if err := s.build(world.clone()); err != nil {
+	world = world.clone()
+	if role, ok := world.Roles[PortalRole]; ok {
+		world.Roles[PortalRole] = append(slices.Clone(role), AgentPrivileges(o.Release)...)
+	}
+	if err := s.build(world); err != nil {
 		return nil, err
 	}
 	if s.journal != "" {

@@ -127,7 +127,7 @@ func init() {
 			inNode, inUPID, boolean("download"), number("limit").atLeast(0), number("start").atLeast(0),
 		}},
 	}
-	endpoints = append(endpoints, slices.Concat(machineEndpoints(), poolEndpoints())...)
+	endpoints = append(endpoints, slices.Concat(machineEndpoints(), firewallEndpoints(), poolEndpoints())...)
 	endpoints = append(endpoints, accessEndpoints...)
 	for i := range endpoints {
 		endpoints[i].parts = strings.Split(strings.Trim(endpoints[i].path, "/"), "/")

@@ -81,6 +81,8 @@ type Guest struct {
 	Config map[string]string // every other line of the config: net0, ostype, onboot, unused0 …
 	Disks  []Disk
 
+	Firewall Firewall
+
 	Running     bool
 	Paused      bool          // running, but QEMU says paused
 	AgentSilent bool          // the agent is configured but does not answer
@@ -237,6 +239,7 @@ func (g Guest) clone() Guest {
 	g.Config = maps.Clone(g.Config)
 	g.Disks = slices.Clone(g.Disks)
 	g.Snapshots = slices.Clone(g.Snapshots)
+	g.Firewall = g.Firewall.clone()
 	return g
 }
 

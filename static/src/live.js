@@ -75,6 +75,7 @@ htmx.createEventSource = (url) => new Stream(url);
 const page = document.querySelector("[data-live]");
 const silence = 45_000; // the server sends "ping" every 15 s: a stream that is silent for longer is dead
 const every = 10_000;
+const together = 50; // what comes within so many ms is exchanged at once: a card that goes and the row that comes in its place move the list once
 
 if (page) live(page);
 
@@ -83,6 +84,7 @@ function live(page) {
   const say = document.querySelector("[data-live-say]"); // the one place that is read aloud by itself
   const title = document.title;
   const waiting = new Map(); // pieces that came while somebody was typing, the newest of each element
+  const arrived = new Map(); // pieces to be exchanged at once
   const last = new WeakMap(); // what each element got last
   let spoken = new Map(); // of each operation: the quarter that was last read aloud, and what to say at its end
   let noticed; // the kinds of banners that are there; they were read with the page
@@ -101,7 +103,8 @@ function live(page) {
   page.addEventListener("htmx:sseBeforeMessage", (event) => {
     alive();
     event.preventDefault(); // htmx finds the element and the event; the exchange is ours
-    put(event.target, event.detail.data);
+    if (!arrived.size) setTimeout(exchange, together);
+    arrived.set(event.target, event.detail.data);
   });
   page.addEventListener("focusout", () => setTimeout(flush));
   page.addEventListener("submit", () => waiting.clear());
@@ -163,6 +166,12 @@ function live(page) {
     }
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
     after();
+  }
+
+  function exchange() {
+    const pieces = [...arrived];
+    arrived.clear();
+    for (const [element, html] of pieces) put(element, html);
   }
 
   function isOlder(element, fresh) {
