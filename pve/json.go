@@ -75,7 +75,7 @@ func scalar(b []byte) string {
 	}
 	switch b[0] {
 	case '"':
-		if plain(b) {
+		if asWritten(b) {
 			return string(b[1 : len(b)-1])
 		}
 		var s string
@@ -89,8 +89,8 @@ func scalar(b []byte) string {
 	return string(b)
 }
 
-// plain tells whether a JSON string reads as it is written.
-func plain(b []byte) bool {
+// asWritten tells whether a JSON string reads as it is written.
+func asWritten(b []byte) bool {
 	if len(b) < 2 || b[len(b)-1] != '"' {
 		return false
 	}
