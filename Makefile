@@ -2,6 +2,7 @@
 
 LISTEN  ?= 127.0.0.1:8080
 SECONDS ?= 60
+LIMITS  ?= all
 FUZZ    ?= .
 GO      ?= go
 
@@ -19,7 +20,7 @@ ASSETS      := static/dist/manifest.json
 ASSET_FILES := $(wildcard static/src/* static/build/*.go templates/*.templ) $(filter-out %_test.go %_templ.go,$(wildcard templates/*.go))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check build bench soak tools assets chromium format vet lint generated tidy arrows vulnerabilities licences
+.PHONY: help run test check build bench benchmarks soak tools assets chromium format vet lint generated tidy arrows vulnerabilities licences
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +36,10 @@ check: tools $(ASSETS) format vet lint generated tidy arrows licences vulnerabil
 build: tools $(ASSETS) ## bin/stowage
 	$(GO) build -ldflags "$(LDFLAGS)" -o bin/stowage ./cmd/stowage
 
-bench: tools $(ASSETS) ## benchmarks, their results as a table
+bench: tools $(ASSETS) ## how far the portal carries, as a table (LIMITS=night,pages … for some of it; README=README.md keeps the table there)
+	@cd cmd/stowage && $(GO) test -count=1 -timeout 30m -run '^TestLimits$$' -limits=$(LIMITS) $(if $(README),-limits-readme=$(abspath $(README)))
+
+benchmarks: $(ASSETS) ## Go benchmarks of single functions, as a table
 	@$(GO) test -run '^$$' -bench . -benchmem ./... | awk ' \
 		/^pkg:/ { pkg = $$2 } \
 		/^Benchmark/ { if (!n++) printf "%-18s %-44s %12s %16s %14s\n", "package", "benchmark", "runs", "ns/op", "B/op"; \

@@ -42,11 +42,15 @@ func lookDump(t *turn) (seen portal.Sight, err error) {
 		}
 		return seen, nil
 	}
-	switch seen.Task {
-	case portal.TaskRunning:
+	if seen.Task == portal.TaskRunning {
 		t.progress()
 		seen.Grew = seen.Grew || t.parsed.Waiting // in the host's line, which lockwait bounds, silence is no standstill
 		return seen, nil
+	}
+	if err := t.load(); err != nil {
+		return seen, err
+	}
+	switch seen.Task {
 	case portal.TaskUnreachable, portal.TaskRefused:
 		return seen, nil
 	}

@@ -45,7 +45,9 @@ type Engine struct {
 	mu       sync.Mutex
 	links    map[int64]*link
 	working  map[int64]bool // operations that a worker has in hand
-	listedAt time.Time      // only touched by the one job that lists
+	watch    watch
+	listedAt time.Time     // only touched by the one job that lists
+	configAt map[int64]int // by server: the machine whose config was read last; only touched by the one job that reads them
 }
 
 // New makes an engine. Its methods do nothing by themselves: Run, or a test, calls them.
@@ -56,7 +58,7 @@ func New(o Options) *Engine {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{db: o.DB, now: o.Now, log: o.Log, opts: o, links: map[int64]*link{}, working: map[int64]bool{}}
+	return &Engine{db: o.DB, now: o.Now, log: o.Log, opts: o, links: map[int64]*link{}, working: map[int64]bool{}, configAt: map[int64]int{}, watch: watch{live: map[int64]time.Time{}, next: map[int64]int{}}}
 }
 
 // Limits gives the admission limits that the settings hold.
@@ -80,19 +82,19 @@ func (e *Engine) Drive(ctx context.Context) (turns int, err error) {
 	if _, err := e.db.Claim(ctx, e.Limits(ctx)); err != nil {
 		return 0, err
 	}
-	due, err := e.db.Unfinished(ctx, e.now(), 1000)
+	due, err := e.db.DueTurns(ctx, e.now(), 1000)
 	if err != nil {
 		return 0, err
 	}
 	if e.opts.Workers == 1 {
-		for _, op := range due {
-			e.Turn(ctx, op.ID)
+		for _, id := range due {
+			e.Turn(ctx, id)
 		}
 		return len(due), nil
 	}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, e.opts.Workers)
-	for _, op := range due {
+	for _, id := range due {
 		if ctx.Err() != nil {
 			break
 		}
@@ -100,7 +102,7 @@ func (e *Engine) Drive(ctx context.Context) (turns int, err error) {
 		slots <- struct{}{}
 		go func() {
 			defer func() { <-slots; wg.Done() }()
-			e.Turn(ctx, op.ID)
+			e.Turn(ctx, id)
 		}()
 	}
 	wg.Wait()

@@ -26,7 +26,7 @@ const (
 	checkEvery    = 5 * time.Second // looks which check is due; a server's own comes every hour
 	leaseRetry    = 2 * time.Second
 	stopAfter     = 8 * time.Second
-	configsAtOnce = 200
+	configsAtOnce = 10 // of each server
 )
 
 // Run drives everything until ctx ends: it waits for the lease, then wakes each part at its pace. It returns

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"stowage/portal"
@@ -21,19 +23,44 @@ func (e *Engine) Sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range servers {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		l, err := e.link(ctx, s.ID)
+	e.each(ctx, len(servers), func(i int) {
+		l, err := e.link(ctx, servers[i].ID)
 		if err == nil {
 			err = e.syncServer(ctx, l)
 		}
-		if err != nil {
-			e.log.WarnContext(ctx, "server can't be looked at", "server_id", s.UID, "error", err)
+		if err != nil && ctx.Err() == nil {
+			e.log.WarnContext(ctx, "server can't be looked at", "server_id", servers[i].UID, "error", err)
 		}
+	})
+	return ctx.Err()
+}
+
+// each does something for 0 to n-1, as many at once as there are workers: one server that doesn't answer holds up none
+// of the others.
+func (e *Engine) each(ctx context.Context, n int, do func(i int)) {
+	var wg sync.WaitGroup
+	places := make(chan struct{}, e.opts.Workers)
+	for i := range n {
+		if ctx.Err() != nil {
+			break
+		}
+		places <- struct{}{}
+		if e.opts.Workers == 1 { // one after the other, in a run like the one before
+			do(i)
+			<-places
+			continue
+		}
+		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					e.log.ErrorContext(ctx, "panic", "error", p, "stack", string(debug.Stack()))
+				}
+				<-places
+			}()
+			do(i)
+		})
 	}
-	return nil
+	wg.Wait()
 }
 
 // syncServer takes one complete look at a server.
@@ -61,7 +88,7 @@ func (e *Engine) syncServer(ctx context.Context, l *link) error {
 		in.Nodes = append(in.Nodes, portal.Node{Name: n.Node, Online: online, ForeignDump: foreign[n.Node]})
 	}
 	in.Storages = archiveStorages(resources.Storages)
-	services, err := e.db.ServicesOn(ctx, l.server.ID)
+	machines, err := e.db.MachinesOn(ctx, l.server.ID)
 	if err != nil {
 		return err
 	}
@@ -71,24 +98,28 @@ func (e *Engine) syncServer(ctx context.Context, l *link) error {
 			guests[g.VMID] = g
 		}
 	}
-	var unseen []int64
-	for _, s := range services {
-		g, ok := guests[s.VMID]
+	var unseen []store.Machine
+	for _, m := range machines {
+		g, ok := guests[m.VMID]
 		if !ok {
-			unseen = append(unseen, s.ID)
+			unseen = append(unseen, m)
 			continue
 		}
-		if s.State == portal.ServiceMachineGone && !e.sameMachine(ctx, l, s, g) {
+		if m.State == portal.ServiceMachineGone && !e.sameMachine(ctx, l, m, g) {
 			continue
 		}
 		status := g.Status
 		if status == "" || status == "unknown" {
 			status = "unknown"
 		}
-		if s.Node == g.Node && s.Status == status && s.Lock == g.Lock && s.State != portal.ServiceMachineGone && e.now().Sub(s.SeenAt) < sightingAge && !s.SeenAt.After(e.now()) {
+		if at, live := e.watch.seen(m.ServiceID); live && e.now().Sub(at).Abs() < syncEvery && m.Node == g.Node {
+			status = m.Status // Watch has looked at the machine itself; this is what a daemon told up to ten seconds ago
+		}
+		same := m.Node == g.Node && m.Status == status && m.Lock == g.Lock && m.State != portal.ServiceMachineGone
+		if same && e.now().Sub(m.SeenAt) < sightingAge && !m.SeenAt.After(e.now()) {
 			continue // as it was: ten thousand machines are looked at every ten seconds
 		}
-		in.Sightings = append(in.Sightings, store.Sighting{ServiceID: s.ID, Node: g.Node, Status: status, Lock: g.Lock, Uptime: g.Uptime})
+		in.Sightings = append(in.Sightings, store.Sighting{ServiceID: m.ServiceID, Node: g.Node, Status: status, Lock: g.Lock, Uptime: g.Uptime, Same: same})
 	}
 	if err := e.db.SaveInventory(ctx, in); err != nil {
 		return err
@@ -101,11 +132,9 @@ func (e *Engine) syncServer(ctx context.Context, l *link) error {
 		return err
 	}
 	var gone []int64
-	for _, s := range services {
-		for _, id := range unseen {
-			if s.ID == id && rights.Has(fmt.Sprintf("/vms/%d", s.VMID), "VM.Audit") {
-				gone = append(gone, id)
-			}
+	for _, m := range unseen {
+		if rights.Has(fmt.Sprintf("/vms/%d", m.VMID), "VM.Audit") {
+			gone = append(gone, m.ServiceID)
 		}
 	}
 	return e.db.SaveUnseen(ctx, gone)
@@ -141,14 +170,18 @@ func archiveStorages(seen []pve.StorageResource) []portal.Storage {
 }
 
 // sameMachine tells whether a machine that has come back is the service's own.
-func (e *Engine) sameMachine(ctx context.Context, l *link, s portal.Service, g pve.GuestResource) bool {
-	config, err := l.client.GuestConfig(ctx, g.Node, s.VMID)
+func (e *Engine) sameMachine(ctx context.Context, l *link, m store.Machine, g pve.GuestResource) bool {
+	s, err := e.db.Service(ctx, m.ServiceID)
+	if err != nil {
+		return false
+	}
+	config, err := l.client.GuestConfig(ctx, g.Node, m.VMID)
 	return err == nil && s.Identity.Same(identityOf(config))
 }
 
 // foreignDumps gives, by node, a vzdump that runs there and isn't ours.
 func (e *Engine) foreignDumps(ctx context.Context, l *link) (map[string]string, error) {
-	tasks, err := l.client.ClusterTasks(ctx)
+	tasks, err := l.client.ClusterRunning(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -179,28 +212,6 @@ func troubleText(err error) string {
 	}
 }
 
-// Watch looks at the machines that somebody has open, so that their pages are right within two seconds.
-func (e *Engine) Watch(ctx context.Context) error {
-	for _, id := range e.db.Watched() {
-		s, err := e.db.Service(ctx, id)
-		if err != nil || s.State == portal.ServiceMachineGone {
-			continue // whether a machine that has come back is the service's own, Sync finds out
-		}
-		l, err := e.link(ctx, s.ServerID)
-		if err != nil {
-			return err
-		}
-		status, err := l.client.GuestStatus(ctx, s.Node, s.VMID)
-		if err != nil {
-			continue // the next Sync says what is wrong
-		}
-		if err := e.db.SaveSightings(ctx, []store.Sighting{{ServiceID: id, Node: s.Node, Status: coarse(status), Lock: status.Lock, Uptime: status.Uptime}}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // listing reads the archives of one machine (vmid 0: of all) on a storage, with what is seen of the storage
 // around it.
 func (e *Engine) listing(ctx context.Context, l *link, row store.StorageRow, node string, vmid int) (store.Listing, error) {
@@ -214,16 +225,9 @@ func (e *Engine) listing(ctx context.Context, l *link, row store.StorageRow, nod
 	if err != nil {
 		return out, err
 	}
-	guests := []string{"/vms/" + strconv.Itoa(vmid)}
-	if vmid == 0 {
-		services, err := e.db.ServicesOn(ctx, row.ServerID) // a rule on one machine's path hides that one's archives
-		if err != nil {
-			return out, err
-		}
-		guests[0] = "/vms"
-		for _, s := range services {
-			guests = append(guests, "/vms/"+strconv.Itoa(s.VMID))
-		}
+	seesAll, err := e.seesArchives(ctx, rights, row.ServerID, vmid)
+	if err != nil {
+		return out, err
 	}
 	archives, err := l.client.Archives(ctx, node, row.Name, vmid)
 	if err != nil {
@@ -236,15 +240,34 @@ func (e *Engine) listing(ctx context.Context, l *link, row store.StorageRow, nod
 	out.Answered = true
 	out.ActiveBefore, out.TotalBefore = before.Active, before.Total
 	out.ActiveAfter, out.TotalAfter = after.Active, after.Total
-	out.RightsSeen = rights.Has("/storage/"+row.Name, "Datastore.AllocateSpace")
-	for _, guest := range guests {
-		out.RightsSeen = out.RightsSeen && rights.Has(guest, "VM.Backup")
-	}
+	out.RightsSeen = seesAll && rights.Has("/storage/"+row.Name, "Datastore.AllocateSpace")
 	for _, a := range archives {
 		out.Archives = append(out.Archives, store.Archive{Volid: a.Volid, VMID: a.VMID, CTime: a.CTime, Size: a.Size, FirstLine: a.NotesLine,
 			Protected: a.Protected, Verification: a.Verification, Encrypted: a.Encrypted})
 	}
 	return out, nil
+}
+
+// seesArchives tells whether the token may see the archives of a machine (vmid 0: of every service's). A rule on one
+// machine's path hides that one's archives.
+func (e *Engine) seesArchives(ctx context.Context, rights pve.Permissions, serverID int64, vmid int) (bool, error) {
+	if vmid != 0 {
+		return rights.Has("/vms/"+strconv.Itoa(vmid), "VM.Backup"), nil
+	}
+	if !rights.Has("/vms", "VM.Backup") {
+		return false, nil
+	}
+	hidden := map[string]bool{}
+	for path := range rights {
+		if number, ok := strings.CutPrefix(path, "/vms/"); ok && !rights.Has(path, "VM.Backup") {
+			hidden[number] = true
+		}
+	}
+	if len(hidden) == 0 {
+		return true, nil
+	}
+	machines, err := e.db.MachinesOn(ctx, serverID)
+	return !slices.ContainsFunc(machines, func(m store.Machine) bool { return hidden[strconv.Itoa(m.VMID)] }), err
 }
 
 // SyncArchives lists every storage that archives go to, and keeps what that proves. A storage that can't be read
@@ -310,30 +333,46 @@ func (e *Engine) syncServerArchives(ctx context.Context, l *link) error {
 }
 
 // CheckConfigs reads the configs of machines that weren't read for an hour: their hardware, and whether they are
-// still the machines of their services.
+// still the machines of their services. It reads at most limit of each server, in turn over all of its machines:
+// Proxmox is asked no more often the more machines there are. What is about to be backed up is looked at anyway.
 func (e *Engine) CheckConfigs(ctx context.Context, limit int) error {
-	stale, err := e.db.StaleConfigs(ctx, e.now().Add(-time.Hour), limit)
+	servers, err := e.db.Servers(ctx)
 	if err != nil {
 		return err
 	}
-	for _, s := range stale {
-		l, err := e.link(ctx, s.ServerID)
-		if err != nil {
-			return err
-		}
-		config, err := l.client.GuestConfig(ctx, s.Node, s.VMID)
-		if err != nil {
-			continue // Sync says what is wrong; gone is believed from whole inventories only
-		}
-		if config.Stump() || s.Identity.Same(identityOf(config)) {
-			if err := e.db.SaveConfig(ctx, s.ID, hardwareOf(config)); err != nil {
-				return err
-			}
+	for _, server := range servers {
+		if !server.UnreachableSince.IsZero() {
 			continue
 		}
-		if err := e.db.SetServiceState(ctx, "engine", s, portal.ServiceMachineReplaced, "its config has uuid "+config.UUID); err != nil {
+		stale, err := e.db.StaleConfigs(ctx, server.ID, e.configAt[server.ID], e.now().Add(-time.Hour), limit)
+		if err != nil {
 			return err
 		}
+		e.configAt[server.ID] = 0
+		if len(stale) == limit {
+			e.configAt[server.ID] = stale[limit-1].VMID
+		}
+		for _, s := range stale {
+			if err := e.checkConfig(ctx, s); err != nil {
+				e.log.WarnContext(ctx, "config can't be checked", "server_id", server.UID, "service_id", s.UID, "error", err)
+				break // the other servers have their turn all the same
+			}
+		}
 	}
-	return nil
+	return ctx.Err()
+}
+
+func (e *Engine) checkConfig(ctx context.Context, s portal.Service) error {
+	l, err := e.link(ctx, s.ServerID)
+	if err != nil {
+		return err
+	}
+	config, err := l.client.GuestConfig(ctx, s.Node, s.VMID)
+	if err != nil {
+		return nil //nolint:nilerr // Sync says what is wrong; gone is believed from whole inventories only
+	}
+	if config.Stump() || s.Identity.Same(identityOf(config)) {
+		return e.db.SaveConfig(ctx, s.ID, hardwareOf(config))
+	}
+	return e.db.SetServiceState(ctx, "engine", s, portal.ServiceMachineReplaced, "its config has uuid "+config.UUID)
 }

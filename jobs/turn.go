@@ -42,7 +42,7 @@ type turn struct {
 	context.Context
 	e       *Engine
 	op      portal.Operation
-	sit     portal.Situation
+	sit     portal.Situation // see load
 	link    *link
 	now     time.Time
 	changes store.Changes
@@ -61,15 +61,23 @@ type turn struct {
 }
 
 func (e *Engine) begin(ctx context.Context, op portal.Operation) (*turn, error) {
-	sit, err := e.db.Situation(ctx, op.ServiceID)
-	if err != nil {
-		return nil, err
-	}
 	l, err := e.link(ctx, op.ServerID)
 	if err != nil {
 		return nil, err
 	}
-	return &turn{Context: ctx, e: e, op: op, sit: sit, link: l, now: e.now()}, nil
+	t := &turn{Context: ctx, e: e, op: op, link: l, now: e.now()}
+	if op.Step == portal.StepDump && op.UPID != "" && op.CancelAt.IsZero() {
+		return t, nil // most turns see that a dump goes on: lookDump loads the rest where there is more to it
+	}
+	return t, t.load()
+}
+
+// load reads what is known of the operation's service.
+func (t *turn) load() (err error) {
+	if t.sit.Service.ID == 0 {
+		t.sit, err = t.e.db.Situation(t, t.op.ServiceID)
+	}
+	return err
 }
 
 // take makes the turn.
@@ -100,6 +108,11 @@ func (t *turn) take() error {
 		return t.cannotLook(err)
 	}
 	do := portal.Decide(t.op, seen, t.now)
+	if do != portal.DoWait {
+		if err := t.load(); err != nil {
+			return err
+		}
+	}
 	switch do {
 	case portal.DoWait:
 		return t.wait(seen)
@@ -188,12 +201,30 @@ func (t *turn) wait(seen portal.Sight) error {
 	return t.save("progress")
 }
 
-// pace is how soon to look again: every second while somebody watches.
+// The paces at which a task is looked at.
+const (
+	watchedPace  = time.Second // somebody has the page open
+	ordinaryPace = 10 * time.Second
+	closePace    = time.Second // it ends within seconds: its host stands idle until that is seen
+)
+
+// pace is how soon to look again: every second while somebody watches, and sooner than every ten seconds where a task is
+// about to end. A deletion takes a moment only; when a dump ends, its log tells beforehand.
 func (t *turn) pace() time.Duration {
 	if t.e.db.IsWatched(t.op.ServiceID) {
-		return time.Second
+		return watchedPace
 	}
-	return 10 * time.Second
+	if t.op.UPID == "" || t.now.Sub(t.op.ProgressAt) >= ordinaryPace {
+		return ordinaryPace // nothing that could be foreseen, or it came otherwise
+	}
+	if t.op.DeletePlace != "" {
+		return closePace
+	}
+	if left := t.op.TotalBytes - t.op.DoneBytes; t.op.Rate > 0 && left >= 0 {
+		seconds := time.Duration(min(left/t.op.Rate, 60)) * time.Second
+		return min(max(seconds, closePace), ordinaryPace)
+	}
+	return ordinaryPace
 }
 
 // refusedPause is how long work that was refused waits before it asks again.
@@ -245,6 +276,9 @@ func (t *turn) clearRequest() {
 // cannotLook waits where the world could not be looked at, and gives up at the end of its time.
 func (t *turn) cannotLook(err error) error {
 	if errors.Is(err, store.ErrStale) || t.Err() != nil {
+		return err
+	}
+	if err := t.load(); err != nil {
 		return err
 	}
 	waits, text := unreachable, portal.Text("Your host could not be reached in time.")
@@ -299,6 +333,9 @@ func (t *turn) requeue(text portal.Text, staff string, after time.Duration, quie
 
 // hold stops until a person has looked.
 func (t *turn) hold(text portal.Text, staff string) error {
+	if err := t.load(); err != nil {
+		return err
+	}
 	t.op.State, t.op.Reason, t.op.StaffReason = portal.StateHeld, text, staff
 	t.note("failed", text, staff)
 	t.tellStaff("operation.held", staff)

@@ -70,8 +70,8 @@ const (
 //
 // In each line the manual lane comes first: one manual operation of each client that has none running, by the
 // time it was asked for. The rest goes round robin over clients: a client's turn comes the later, the more of
-// its work runs already and was served this night, and then by due instant. A candidate whose storage is busy
-// does not hold up those behind it. The cost is n log n.
+// its work runs already and was served this night, then by due instant; what is alike in all of that goes by lot.
+// A candidate whose storage is busy does not hold up those behind it. The cost is n log n.
 func Admit(waiting []Candidate, running []Running, limits Limits, served map[int64]int) Admission {
 	a := newAdmitter(waiting, running, limits, served)
 	a.order()
@@ -200,9 +200,23 @@ func (s streams) Less(i, j int) bool {
 	if x.lane == 0 && y.lane == 0 { // the manual lane goes by the time it was asked for
 		return cmp.Or(x.Enqueued.Compare(y.Enqueued), cmp.Compare(x.OperationID, y.OperationID)) < 0
 	}
-	return cmp.Or(cmp.Compare(x.lane, y.lane), cmp.Compare(s[i].turn, s[j].turn), x.Due.Compare(y.Due),
-		x.Enqueued.Compare(y.Enqueued), cmp.Compare(x.OperationID, y.OperationID)) < 0
+	return cmp.Or(cmp.Compare(x.lane, y.lane), cmp.Compare(s[i].turn, s[j].turn), x.Due.Compare(y.Due), byLot(x, y)) < 0
 }
+
+// byLot orders work of different clients that is due at the same instant, and was enqueued at the same: another order
+// each night, because numbers of operations are new each night. In their order one client would be the last every time.
+func byLot(x, y *waiter) int {
+	return cmp.Or(x.Enqueued.Compare(y.Enqueued), cmp.Compare(x.lot(), y.lot()), cmp.Compare(x.OperationID, y.OperationID))
+}
+
+// lot is a number that looks like a random one, always the same for an operation.
+func (w *waiter) lot() uint64 {
+	z := uint64(w.OperationID) * 0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
 func (s *streams) Push(x any) { *s = append(*s, x.(*stream)) }
 func (s *streams) Pop() any {
 	last := len(*s) - 1
@@ -297,7 +311,7 @@ func (a *admitter) outcome() Admission {
 	slices.SortFunc(a.queue, func(x, y *waiter) int {
 		c := cmp.Or(cmp.Compare(x.line, y.line), cmp.Compare(x.lane, y.lane))
 		if c == 0 && x.lane != 0 {
-			c = cmp.Or(cmp.Compare(x.round, y.round), x.Due.Compare(y.Due))
+			return cmp.Or(cmp.Compare(x.round, y.round), x.Due.Compare(y.Due), byLot(x, y))
 		}
 		return cmp.Or(c, x.Enqueued.Compare(y.Enqueued), cmp.Compare(x.OperationID, y.OperationID))
 	})

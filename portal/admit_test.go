@@ -300,3 +300,34 @@ func BenchmarkAdmit70000OfOneClientToAFullStorage(b *testing.B) {
 		}
 	}
 }
+
+// TestAdmitDrawsLots: what is due at the same instant doesn't have the same client last every night.
+func TestAdmitDrawsLots(t *testing.T) {
+	t.Parallel()
+	due := time.Date(2026, 11, 21, 2, 0, 0, 0, time.UTC)
+	const clients, nights = 4, 400
+	first := map[int64]int{}
+	for night := range nights {
+		var waiting []Candidate
+		for client := int64(1); client <= clients; client++ {
+			waiting = append(waiting, Candidate{OperationID: int64(night*clients) + client, Client: client, Server: 1, Node: "a", Storage: "s", Kind: KindBackup, Due: due, Enqueued: due})
+		}
+		got := Admit(waiting, nil, DefaultLimits, nil)
+		again := Admit(waiting, nil, DefaultLimits, nil)
+		if diff := cmp.Diff(got, again); diff != "" {
+			t.Fatalf("the same asked twice: %s", diff)
+		}
+		i := slices.IndexFunc(waiting, func(c Candidate) bool { return c.OperationID == got.Start[0] })
+		first[waiting[i].Client]++
+		next := slices.DeleteFunc(slices.Clone(waiting), func(c Candidate) bool { return c.OperationID == got.Start[0] })
+		then := Admit(next, nil, DefaultLimits, map[int64]int{waiting[i].Client: 1}).Start[0]
+		if got.Position[then] != 1 {
+			t.Fatalf("night %d: the next is shown at place %d of the line", night, got.Position[then])
+		}
+	}
+	for client := int64(1); client <= clients; client++ {
+		if n := first[client]; n < nights/clients*3/4 || n > nights/clients*5/4 {
+			t.Errorf("client %d goes first in %d of %d nights: %v", client, n, nights, first)
+		}
+	}
+}

@@ -83,22 +83,12 @@ func (c *Client) readTotal(ctx context.Context, p path, query url.Values, out an
 	if err != nil {
 		return 0, c.asError(ctx, err, x)
 	}
-	var answer struct {
-		Data  json.RawMessage `json:"data"`
-		Total whole           `json:"total"`
-	}
-	// Nothing at all is no empty list: who asks for a list acts on what is missing from it.
-	if err = json.Unmarshal(body, &answer); err == nil && (len(answer.Data) == 0 || string(answer.Data) == "null") {
-		err = errors.New("no data in it")
-	}
-	if err == nil {
-		err = json.Unmarshal(answer.Data, out)
-	}
+	total, err := decode(body, out)
 	if err != nil {
 		return 0, &Error{Class: Unreachable, Status: http.StatusOK, Call: x.call(),
 			Message: "the answer could not be read: " + clip(err.Error(), 200), cause: err}
 	}
-	return int(answer.Total), nil
+	return total, nil
 }
 
 // mutate sends one change, exactly once, and gives the answer's "data". form is nil for DELETE. Passwords that are in

@@ -55,7 +55,7 @@ func (e *edge) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	e.client.noteDate(resp.Header.Get("Date"))
 	x.status, x.phrase = resp.StatusCode, e.hide(reasonPhrase(resp))
-	x.body, x.failure = readLimited(resp.Body, x.limit)
+	x.body, x.failure = readLimited(resp.Body, resp.ContentLength, x.limit)
 	if bytes.Contains(x.body, []byte(e.secret)) {
 		x.body = []byte(e.hide(string(x.body)))
 	}
@@ -110,16 +110,20 @@ func reasonPhrase(resp *http.Response) string {
 	return oneLine(phrase)
 }
 
-func readLimited(body io.ReadCloser, limit int64) ([]byte, error) {
+// readLimited reads an answer that announced its length, or none (-1).
+func readLimited(body io.ReadCloser, length, limit int64) ([]byte, error) {
 	defer func() { _ = body.Close() }() // nothing to save: the answer was read or is lost
-	b, err := io.ReadAll(io.LimitReader(body, limit+1))
-	if err != nil {
-		return b, err
+	var b bytes.Buffer
+	if length > 0 && length <= limit {
+		b.Grow(int(length) + bytes.MinRead)
 	}
-	if int64(len(b)) > limit {
+	if _, err := b.ReadFrom(io.LimitReader(body, limit+1)); err != nil {
+		return b.Bytes(), err
+	}
+	if int64(b.Len()) > limit {
 		return nil, fmt.Errorf("%w: more than %d bytes", errTooLarge, limit)
 	}
-	return b, nil
+	return b.Bytes(), nil
 }
 
 func closeBody(req *http.Request) {

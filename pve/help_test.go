@@ -143,6 +143,7 @@ var calls = []struct {
 	{"PermissionsOn", false, func(ctx context.Context, c *Client) (any, error) { return c.PermissionsOn(ctx, "/vms/100") }},
 	{"Resources", false, func(ctx context.Context, c *Client) (any, error) { return c.Resources(ctx) }},
 	{"ClusterTasks", false, func(ctx context.Context, c *Client) (any, error) { return c.ClusterTasks(ctx) }},
+	{"ClusterRunning", false, func(ctx context.Context, c *Client) (any, error) { return c.ClusterRunning(ctx) }},
 	{"Nodes", false, func(ctx context.Context, c *Client) (any, error) { return c.Nodes(ctx) }},
 	{"NodeStorages", false, func(ctx context.Context, c *Client) (any, error) { return c.NodeStorages(ctx, "pve1") }},
 	{"StorageStatus", false, func(ctx context.Context, c *Client) (any, error) { return c.StorageStatus(ctx, "pve1", "local") }},

@@ -75,6 +75,9 @@ func scalar(b []byte) string {
 	}
 	switch b[0] {
 	case '"':
+		if asWritten(b) {
+			return string(b[1 : len(b)-1])
+		}
 		var s string
 		if json.Unmarshal(b, &s) != nil {
 			return ""
@@ -84,6 +87,19 @@ func scalar(b []byte) string {
 		return ""
 	}
 	return string(b)
+}
+
+// asWritten tells whether a JSON string reads as it is written.
+func asWritten(b []byte) bool {
+	if len(b) < 2 || b[len(b)-1] != '"' {
+		return false
+	}
+	for _, c := range b[1 : len(b)-1] {
+		if c < ' ' || c == '"' || c == '\\' || c >= 0x80 {
+			return false
+		}
+	}
+	return true
 }
 
 // decodeObject decodes only a JSON object, and tells whether it was one.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +36,12 @@ type taskAnswer struct {
 	EndTime whole `json:"endtime"`
 }
 
+// runs tells whether the task has not ended: a running one says RUNNING in a node's list and nothing at all in the
+// cluster's.
+func (g taskAnswer) runs() bool {
+	return g.EndTime.time().IsZero() && (g.Status == "" || g.Status == "RUNNING")
+}
+
 // tasks reads a list. The owner comes out of the UPID, because the list itself writes him in two ways. An entry without
 // a readable UPID can be nobody's we look for and is left out.
 func tasks(got []taskAnswer) []Task {
@@ -48,8 +55,7 @@ func tasks(got []taskAnswer) []Task {
 			UPID: upid, Node: upid.Node, Type: upid.Type, ID: upid.ID, Owner: upid.Owner(),
 			Status: string(g.Status), Start: upid.Start, End: g.EndTime.time(),
 		}
-		// A running one says RUNNING in a node's list and nothing at all in the cluster's.
-		if t.End.IsZero() && (t.Status == "" || t.Status == "RUNNING") {
+		if g.runs() {
 			t.Running, t.Status = true, ""
 		}
 		out = append(out, t)
@@ -59,11 +65,18 @@ func tasks(got []taskAnswer) []Task {
 
 // ClusterTasks lists each node's last 25 tasks, running ones first. It says that something goes on, not how it ends.
 func (c *Client) ClusterTasks(ctx context.Context) ([]Task, error) {
-	var got []taskAnswer
-	if err := c.read(ctx, at("/cluster/tasks"), nil, &got, true); err != nil {
-		return nil, err
-	}
-	return tasks(got), nil
+	got, err := c.clusterTasks(ctx)
+	return tasks(got), err
+}
+
+// ClusterRunning is ClusterTasks without those that have ended.
+func (c *Client) ClusterRunning(ctx context.Context) ([]Task, error) {
+	got, err := c.clusterTasks(ctx)
+	return tasks(slices.DeleteFunc(got, func(g taskAnswer) bool { return !g.runs() })), err
+}
+
+func (c *Client) clusterTasks(ctx context.Context) (got []taskAnswer, err error) {
+	return got, c.read(ctx, at("/cluster/tasks"), nil, &got, true)
 }
 
 // TaskFilter narrows a node's task list.

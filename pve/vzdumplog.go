@@ -3,6 +3,7 @@ package pve
 import (
 	"cmp"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -83,7 +84,11 @@ func ParseVzdumpLog(lines []LogLine) VzdumpLog {
 	var l VzdumpLog
 	var jobError, taskError, lastError string
 	started := false
-	for _, line := range lines {
+	last := lastProgress(lines)
+	for i, line := range lines {
+		if i < last && isProgress(line.Text) {
+			continue // only the last one counts, and a log has a hundred of them
+		}
 		kind, said, _ := strings.Cut(line.Text, ": ")
 		l.StorageFull = l.StorageFull || strings.Contains(line.Text, "No space left on device")
 		switch kind {
@@ -125,6 +130,23 @@ func ParseVzdumpLog(lines []LogLine) VzdumpLog {
 		l.Archive, _ = VolidOfPath(l.Storage, l.Path)
 	}
 	return l
+}
+
+// isProgress tells whether a line may say how far the backup is: it begins with a percentage.
+func isProgress(text string) bool {
+	said, ok := strings.CutPrefix(text, "INFO: ")
+	said = strings.TrimLeft(said, " \t")
+	return ok && said != "" && said[0] >= '0' && said[0] <= '9' && strings.Contains(said, "% (")
+}
+
+// lastProgress gives the place of the last line that says how far the backup is, 0 where there is none.
+func lastProgress(lines []LogLine) int {
+	for i, line := range slices.Backward(lines) {
+		if isProgress(line.Text) && logProgress.MatchString(strings.TrimPrefix(line.Text, "INFO: ")) {
+			return i
+		}
+	}
+	return 0
 }
 
 func (l *VzdumpLog) info(said string) {

@@ -265,6 +265,9 @@ func FuzzParseVzdumpLog(f *testing.F) {
 	f.Add("INFO: starting new backup job: vzdump --notes-template '\\\nERROR: \nTASK ERROR: ")
 	f.Fuzz(func(t *testing.T, text string) {
 		l := ParseVzdumpLog(asLines(strings.Split(text, "\n")...))
+		if last := byLastProgress(strings.Split(text, "\n")); !cmp.Equal(l, last) {
+			t.Errorf("lines that were passed over count: %s", cmp.Diff(last, l))
+		}
 		if l.Percent < 0 || l.Percent > 100 || l.TransferredBytes < 0 || l.TotalBytes < 0 || l.SizeBytes < 0 {
 			t.Errorf("%+v", l)
 		}
@@ -272,4 +275,22 @@ func FuzzParseVzdumpLog(f *testing.F) {
 			t.Errorf("refusal %s of %+v", reason, l)
 		}
 	})
+}
+
+// byLastProgress reads a log with all lines about progress but the last taken out beforehand.
+func byLastProgress(lines []string) VzdumpLog {
+	last := -1
+	for i, text := range lines {
+		if strings.HasPrefix(text, "INFO: ") && logProgress.MatchString(text[len("INFO: "):]) {
+			last = i
+		}
+	}
+	var kept []string
+	for i, text := range lines {
+		if i < last && strings.HasPrefix(text, "INFO: ") && logProgress.MatchString(text[len("INFO: "):]) {
+			text = "INFO:  "
+		}
+		kept = append(kept, text)
+	}
+	return ParseVzdumpLog(asLines(kept...))
 }

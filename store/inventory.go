@@ -39,31 +39,43 @@ func (db *DB) SaveInventory(ctx context.Context, in Inventory) error {
 				return err
 			}
 		}
-		for _, n := range in.Nodes {
-			if _, err := t.exec(`INSERT INTO nodes (server_id, name, online, down_since, seen_at, foreign_dump) VALUES ($1, $2, $3, $4, $5, $6)
-				ON CONFLICT (server_id, name) DO UPDATE SET online = excluded.online, seen_at = excluded.seen_at, foreign_dump = excluded.foreign_dump,
-					down_since = CASE WHEN excluded.online = 1 THEN NULL ELSE COALESCE(nodes.down_since, excluded.down_since) END`,
-				in.ServerID, n.Name, n.Online, downSince(n, t.now), t.now.Unix(), n.ForeignDump); err != nil {
+		for some := range slices.Chunk(in.Nodes, rowsAtOnce) {
+			if err := t.saveNodes(in.ServerID, some); err != nil {
 				return err
 			}
 		}
-		for _, s := range in.Storages {
-			if _, err := t.exec(`INSERT INTO storages (server_id, node, name, type, content, shared, active, total, used, seen_at)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-				ON CONFLICT (server_id, node, name) DO UPDATE SET type = excluded.type, content = excluded.content, active = excluded.active,
-					total = CASE WHEN excluded.total > 0 THEN excluded.total ELSE storages.total END,
-					used = CASE WHEN excluded.total > 0 THEN excluded.used ELSE storages.used END, seen_at = excluded.seen_at`,
-				in.ServerID, s.Node, s.Name, s.Type, s.Content, s.Shared, s.Active, s.Total, s.Used, t.now.Unix()); err != nil {
+		for some := range slices.Chunk(in.Storages, rowsAtOnce) {
+			if err := t.saveStorages(in.ServerID, some); err != nil {
 				return err
 			}
 		}
-		for _, s := range in.Sightings {
-			if err := t.sighting(s); err != nil {
-				return err
-			}
-		}
-		return nil
+		return t.sightings(in.Sightings)
 	})
+}
+
+func (t *tx) saveNodes(serverID int64, nodes []portal.Node) error {
+	args := []any{serverID, t.now.Unix()}
+	for _, n := range nodes {
+		args = append(args, n.Name, n.Online, downSince(n, t.now), n.ForeignDump)
+	}
+	_, err := t.exec(`INSERT INTO nodes (server_id, seen_at, name, online, down_since, foreign_dump) VALUES `+
+		tuples(len(nodes), 2, 4, `($1, $2, $%d, $%d, $%d, $%d)`)+`
+		ON CONFLICT (server_id, name) DO UPDATE SET online = excluded.online, seen_at = excluded.seen_at, foreign_dump = excluded.foreign_dump,
+			down_since = CASE WHEN excluded.online = 1 THEN NULL ELSE COALESCE(nodes.down_since, excluded.down_since) END`, args...)
+	return err
+}
+
+func (t *tx) saveStorages(serverID int64, storages []portal.Storage) error {
+	args := []any{serverID, t.now.Unix()}
+	for _, s := range storages {
+		args = append(args, s.Node, s.Name, s.Type, s.Content, s.Shared, s.Active, s.Total, s.Used)
+	}
+	_, err := t.exec(`INSERT INTO storages (server_id, seen_at, node, name, type, content, shared, active, total, used) VALUES `+
+		tuples(len(storages), 2, 8, `($1, $2, $%d, $%d, $%d, $%d, $%d, $%d, $%d, $%d)`)+`
+		ON CONFLICT (server_id, node, name) DO UPDATE SET type = excluded.type, content = excluded.content, active = excluded.active,
+			total = CASE WHEN excluded.total > 0 THEN excluded.total ELSE storages.total END,
+			used = CASE WHEN excluded.total > 0 THEN excluded.used ELSE storages.used END, seen_at = excluded.seen_at`, args...)
+	return err
 }
 
 func downSince(n portal.Node, now time.Time) any {

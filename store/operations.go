@@ -66,10 +66,11 @@ func (db *DB) ClientOperation(ctx context.Context, clientID int64, serviceUID, u
 		WHERE s.client_id = $1 AND s.uid = $2 AND o.uid = $3 AND s.state <> 'terminated'`, clientID, serviceUID, uid)
 }
 
-// Unfinished gives the operations that are to be looked at now: running ones whose time has come, and ended ones
-// of unknown outcome that are still watched. Queued ones wait for Claim.
-func (db *DB) Unfinished(ctx context.Context, now time.Time, limit int) ([]portal.Operation, error) {
-	return operations(ctx, db.read, `WHERE o.state = 'running' AND o.run_after <= $1 ORDER BY o.run_after LIMIT $2`, now.Unix(), limit)
+// DueTurns gives the running operations that are to be looked at now, the one that waits longest first. Queued ones
+// wait for Claim.
+func (db *DB) DueTurns(ctx context.Context, now time.Time, limit int) ([]int64, error) {
+	return collect(ctx, db.read, func(s scanner) (id int64, err error) { return id, s.Scan(&id) },
+		`SELECT id FROM operations WHERE state = 'running' AND run_after <= $1 ORDER BY run_after LIMIT $2`, now.Unix(), limit)
 }
 
 // WatchedOperations gives ended operations of unknown outcome that are still looked for.

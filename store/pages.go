@@ -75,10 +75,22 @@ func (db *DB) view(ctx context.Context, name string, fn func(querier) error) err
 		return explain(name, err)
 	}
 	defer func() { _ = t.Rollback() }() // nothing was written
-	if err := fn(t); err != nil {
+	if err := fn(undisturbed{t}); err != nil {
 		return explain(name, err)
 	}
 	return nil
+}
+
+// undisturbed runs queries to their end, whoever has gone meanwhile: each takes a moment, and a watch over the visitor
+// costs every row more than the row itself.
+type undisturbed struct{ q querier }
+
+func (u undisturbed) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return u.q.QueryContext(context.WithoutCancel(ctx), query, args...)
+}
+
+func (u undisturbed) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return u.q.QueryRowContext(context.WithoutCancel(ctx), query, args...)
 }
 
 // more adds columns to a row that a scan function reads.

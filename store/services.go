@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,6 +116,47 @@ func (db *DB) ServicesOn(ctx context.Context, serverID int64) ([]portal.Service,
 		`SELECT `+serviceColumns+` FROM services s WHERE s.server_id = $1 AND s.state <> 'terminated' ORDER BY s.vmid`, serverID)
 }
 
+// Machine is how a service's machine was last seen: what a look at its server is compared with.
+type Machine struct {
+	ServiceID int64
+	ServerID  int64
+	VMID      int
+	State     portal.ServiceState
+	Node      string
+	Status    string
+	Lock      string
+	SeenAt    time.Time
+}
+
+func machines(ctx context.Context, q querier, where string, args ...any) ([]Machine, error) {
+	return collect(ctx, q, func(s scanner) (m Machine, err error) {
+		var seen int64
+		err = s.Scan(&m.ServiceID, &m.ServerID, &m.VMID, &m.State, &m.Node, &m.Status, &m.Lock, &seen)
+		m.SeenAt = time.Unix(seen, 0).UTC()
+		return m, err
+	}, `SELECT id, server_id, vmid, state, node, status, lock, seen_at FROM services `+where, args...)
+}
+
+// MachinesOn gives the machines of the services of a server, those that should have one included.
+func (db *DB) MachinesOn(ctx context.Context, serverID int64) ([]Machine, error) {
+	return machines(ctx, db.read, `WHERE server_id = $1 AND state <> 'terminated' ORDER BY vmid`, serverID)
+}
+
+// Machines gives the machines of these services, by server and number, but for those that are gone.
+func (db *DB) Machines(ctx context.Context, serviceIDs []int64) (all []Machine, err error) {
+	for some := range slices.Chunk(serviceIDs, 500) {
+		cond := terms{}
+		cond.and("id IN " + in(&cond, some) + " AND state NOT IN ('terminated', 'machine_gone')")
+		these, err := machines(ctx, db.read, cond.String(), cond.args...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, these...)
+	}
+	slices.SortFunc(all, func(a, b Machine) int { return cmp.Or(cmp.Compare(a.ServerID, b.ServerID), a.VMID-b.VMID) })
+	return all, nil
+}
+
 // Sighting is how a machine was seen just now.
 type Sighting struct {
 	ServiceID int64
@@ -121,6 +164,7 @@ type Sighting struct {
 	Status    string
 	Lock      string
 	Uptime    time.Duration
+	Same      bool // place, status and lock are as they were when last read, and the machine was there
 }
 
 // SaveSightings keeps how machines were seen, and touches the pages of those that look different now.
@@ -128,14 +172,29 @@ func (db *DB) SaveSightings(ctx context.Context, seen []Sighting) error {
 	if len(seen) == 0 {
 		return nil
 	}
-	return db.update(ctx, "save sightings", func(t *tx) error {
-		for _, s := range seen {
-			if err := t.sighting(s); err != nil {
-				return err
-			}
+	return db.update(ctx, "save sightings", func(t *tx) error { return t.sightings(seen) })
+}
+
+func (t *tx) sightings(seen []Sighting) error {
+	var same []Sighting
+	for _, s := range seen {
+		if s.Same {
+			same = append(same, s)
+		} else if err := t.sighting(s); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	for some := range slices.Chunk(same, rowsAtOnce) {
+		args := []any{t.now.Unix()}
+		for _, s := range some {
+			args = append(args, s.ServiceID, int64(s.Uptime/time.Second))
+		}
+		if _, err := t.exec(`UPDATE services SET seen_at = $1, uptime = d.uptime, unseen = 0, unseen_since = NULL
+			FROM (SELECT column1 AS id, column2 AS uptime FROM (VALUES `+tuples(len(some), 1, 2, `($%d, $%d)`)+`)) AS d WHERE services.id = d.id`, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *tx) sighting(s Sighting) error {
@@ -315,10 +374,13 @@ func (db *DB) SaveConfig(ctx context.Context, serviceID int64, h portal.Hardware
 	})
 }
 
-// StaleConfigs gives active services whose machine's config was last read before an instant, oldest first.
-func (db *DB) StaleConfigs(ctx context.Context, before time.Time, limit int) ([]portal.Service, error) {
-	return collect(ctx, db.read, scanService, `SELECT `+serviceColumns+` FROM services s JOIN servers v ON v.id = s.server_id
-		WHERE s.state IN ('active', 'suspended') AND s.config_at < $1 AND s.node <> '' AND v.unreachable_since IS NULL ORDER BY s.config_at LIMIT $2`, before.Unix(), limit)
+// StaleConfigs gives services of a server whose machine's config was last read before an instant, by their machines'
+// numbers from the one after a given number on. Those on hosts that are down are left out.
+func (db *DB) StaleConfigs(ctx context.Context, serverID int64, afterVMID int, before time.Time, limit int) ([]portal.Service, error) {
+	return collect(ctx, db.read, scanService, `SELECT `+serviceColumns+` FROM services s
+		WHERE s.server_id = $1 AND s.vmid > $2 AND s.state IN ('active', 'suspended') AND s.config_at < $3 AND s.node <> ''
+			AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.server_id = s.server_id AND n.name = s.node AND n.online = 0)
+		ORDER BY s.vmid LIMIT $4`, serverID, afterVMID, before.Unix(), limit)
 }
 
 // WantedStorages gives the names of the storages of a server that hold or get archives of services.

@@ -26,8 +26,8 @@ const batch = 500
 
 // saveSlot keeps an operation's slot in step with it.
 func (t *tx) saveSlot(op portal.Operation, c Changes) error {
-	if !op.Scheduled() {
-		return nil
+	if !op.Scheduled() || op.State == portal.StateRunning {
+		return nil // its slot runs since Claim
 	}
 	if !op.State.Final() {
 		state := portal.SlotDue

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -19,6 +20,7 @@ import (
 
 	"stowage/jobs"
 	"stowage/portal"
+	"stowage/pve"
 	"stowage/pve/pvesim"
 	"stowage/store"
 )
@@ -32,6 +34,11 @@ type nightPlan struct {
 	failing  int // nodes, over all clusters, that fail during the night
 	presses  int // of "Back up now"
 	workers  int
+	stage    bool  // for real processes: around the present hour, on disk, and without schedules
+	still    bool  // nobody has a schedule
+	bare     bool  // no copies are there yet, and none goes to shared storage
+	used     int64 // what every machine holds; 0 = log-normal
+	copies   int   // every machine has so many, all on shared storage
 }
 
 // night is one night of a hosting company in virtual time: the real engine on the real store, before simulated
@@ -42,6 +49,8 @@ type night struct {
 	r    *rand.Rand
 	dir  string
 
+	date   time.Time // midnight
+	start  time.Time
 	clock  *nightClock
 	db     *store.DB
 	raw    *sql.DB
@@ -53,6 +62,7 @@ type night struct {
 	failed []nightFailure
 	manual []nightPress
 	counts map[string]int // requests to Proxmox, by method and shape
+	mu     sync.Mutex     // over counts
 }
 
 type nightClock struct {
@@ -113,16 +123,23 @@ const (
 	nightShared = "shared"
 )
 
-// nightStart is a Friday evening, 23:30 in Berlin.
-var nightStart = time.Date(2026, 11, 20, 22, 30, 0, 0, time.UTC)
+// nightDate is midnight in Berlin, of Friday on Saturday; the night begins five minutes before.
+var nightDate = time.Date(2026, 11, 20, 23, 0, 0, 0, time.UTC)
 
 func newNight(t *testing.T, plan nightPlan) *night {
 	t.Helper()
-	n := &night{t: t, plan: plan, r: rand.New(rand.NewPCG(plan.seed, 1)), clock: &nightClock{t: nightStart}, counts: map[string]int{}}
+	n := &night{t: t, plan: plan, r: rand.New(rand.NewPCG(plan.seed, 1)), date: nightDate, clock: &nightClock{}, counts: map[string]int{}}
 	parent := ""
 	if s, err := os.Stat("/dev/shm"); err == nil && s.IsDir() {
 		parent = "/dev/shm"
 	}
+	if plan.stage {
+		parent, n.date = "", time.Now().UTC().Truncate(time.Hour).Add(time.Hour)
+	}
+	if n.start = n.date.Add(-5 * time.Minute); plan.stage {
+		n.start = n.date.Add(-30 * time.Minute)
+	}
+	n.clock.set(n.start)
 	var err error
 	if n.dir, err = os.MkdirTemp(parent, "stowage-night-"); err != nil {
 		t.Fatal(err)
@@ -145,6 +162,7 @@ func newNight(t *testing.T, plan nightPlan) *night {
 	n.engine = jobs.New(jobs.Options{
 		DB: n.db, Now: n.clock.now, Workers: plan.workers, RetryPause: time.Microsecond, Log: slog.New(slog.DiscardHandler),
 		Transport: func(s portal.Server) http.RoundTripper { return n.sims[clusterOf(s.Name)] },
+		Observe:   n.count,
 	})
 	t.Cleanup(n.engine.Close)
 	n.populate()
@@ -160,6 +178,22 @@ func (n *night) must(err error) {
 	}
 }
 
+// count counts a request to Proxmox.
+func (n *night) count(_ string, c pve.Call) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.counts[c.Method+" "+c.Path]++
+}
+
+// counted gives what was asked of Proxmox since the last time.
+func (n *night) counted() map[string]int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := n.counts
+	n.counts = map[string]int{}
+	return out
+}
+
 func clusterName(i int) string { return fmt.Sprintf("cluster%02d", i) }
 
 func clusterOf(name string) (i int) {
@@ -169,9 +203,9 @@ func clusterOf(name string) (i int) {
 	return i
 }
 
-// berlin is a time of day of the night.
-func berlin(hour, minute int) time.Time {
-	return time.Date(2026, 11, 21, hour-1, minute, 0, 0, time.UTC)
+// at is a time of day of the night.
+func (n *night) at(hour, minute int) time.Time {
+	return n.date.Add(time.Duration(60*hour+minute) * time.Minute)
 }
 
 // sharesOfANode is how many machines clients have on one node: some have many there, more have one or two.
@@ -183,7 +217,7 @@ func (n *night) populate() {
 	n.must(n.db.SetSetting(ctx, "cli", store.PerServer, fmt.Sprint(n.plan.nodes))) // a node's own limit is what counts
 	local, shared := portal.NewProduct("VPS"), portal.NewProduct("VPS on shared storage")
 	local.Quota, local.Storage = 3, "local"
-	shared.Quota, shared.Storage = 3, nightShared
+	shared.Quota, shared.Storage = max(3, n.plan.copies), nightShared
 	local, err := n.db.AddProduct(ctx, "cli", local)
 	n.must(err)
 	shared, err = n.db.AddProduct(ctx, "cli", shared)
@@ -216,7 +250,7 @@ func (n *night) populate() {
 			owners[node.Name] = list
 		}
 		for _, g := range sim.Guests() {
-			m := nightMachine{vmid: g.VMID, client: owners[g.Node][0], quota: 3, due: n.due(), shared: n.r.IntN(10) == 0}
+			m := nightMachine{vmid: g.VMID, client: owners[g.Node][0], quota: 3, due: n.due(), shared: n.r.IntN(10) == 0 && !n.plan.bare}
 			owners[g.Node] = owners[g.Node][1:]
 			for i, h := range n.hosts {
 				if h.cluster == c && h.name == g.Node {
@@ -229,6 +263,9 @@ func (n *night) populate() {
 			if n.r.IntN(2) == 0 {
 				m.copies = 1 + n.r.IntN(2)
 			}
+			if n.plan.copies > 0 {
+				m.copies, m.quota, m.shared = n.plan.copies, n.plan.copies, true
+			}
 			product := local
 			if m.shared {
 				product = shared
@@ -238,12 +275,16 @@ func (n *night) populate() {
 				Identity: portal.Identity{UUID: g.UUID, MACs: "x"}, Hardware: portal.Hardware{Disks: []portal.Disk{{Key: "scsi0", Size: d.Size, Backup: true}}},
 			}, "Europe/Berlin")
 			n.must(err)
-			at := m.due.Add(time.Hour) // Berlin
-			n.must(n.db.SaveSchedule(ctx, 0, m.service.UID, "cli", portal.EveryDay("Europe/Berlin", portal.TimeOfDay(at.Hour()*60+at.Minute()))))
+			if !n.plan.stage && !n.plan.still {
+				of := m.due.Sub(n.date) / time.Minute
+				n.must(n.db.SaveSchedule(ctx, 0, m.service.UID, "cli", portal.EveryDay("Europe/Berlin", portal.TimeOfDay(of))))
+			}
 			n.guests = append(n.guests, m)
 		}
 	}
 	n.history()
+	_, err = n.raw.Exec(`UPDATE services SET config_at = ? - id * 7919 % 3600`, n.start.Unix()) // read in turn, as in every hour
+	n.must(err)
 	n.must(n.engine.Sync(ctx))
 	n.must(n.engine.SyncArchives(ctx))
 }
@@ -257,13 +298,13 @@ func (n *night) client(name string) int64 {
 // due is when a machine's backup falls due: six of ten from 02:00 to 02:59, the others from 00:00 to 05:00.
 func (n *night) due() time.Time {
 	if n.r.IntN(10) < 6 {
-		return berlin(2, n.r.IntN(60))
+		return n.at(2, n.r.IntN(60))
 	}
 	minute := n.r.IntN(240) // of 00:00 to 02:00 and 03:00 to 05:00
 	if minute >= 120 {
 		minute += 60
 	}
-	return berlin(minute/60, minute%60)
+	return n.at(minute/60, minute%60)
 }
 
 // world is one cluster. Sizes are log-normal: half of the machines hold less than 20 GB, one in a hundred more than
@@ -277,7 +318,7 @@ func (n *night) world(c int) pvesim.World {
 	}
 	for i := range n.plan.machines {
 		used := int64(20e9 * math.Exp(0.8*n.r.NormFloat64()))
-		used = min(max(used, 200e6), 2e12)
+		used = cmp.Or(n.plan.used, min(max(used, 200e6), 2e12))
 		vmid := 100 + i
 		w.Guests = append(w.Guests, pvesim.Guest{
 			VMID: vmid, Node: w.Nodes[i%n.plan.nodes].Name, Name: fmt.Sprintf("h%d", vmid), Running: true,
@@ -294,6 +335,9 @@ func (n *night) world(c int) pvesim.World {
 // history puts the copies of the nights before on the storages and into the database, with the removals that made room
 // for them.
 func (n *night) history() {
+	if n.plan.bare {
+		return
+	}
 	tx, err := n.raw.BeginTx(n.t.Context(), nil)
 	n.must(err)
 	defer func() { _ = tx.Rollback() }()
@@ -307,7 +351,7 @@ func (n *night) history() {
 		if m.shared {
 			storage, node = nightShared, ""
 		}
-		for i := range 6 {
+		for i := range cmp.Or(n.plan.copies, 6) {
 			at := m.due.AddDate(0, 0, -1-i)
 			removed, how := any(nil), ""
 			if i >= m.copies {
@@ -320,7 +364,7 @@ func (n *night) history() {
 			volid := fmt.Sprintf("%s:backup/vzdump-qemu-%d-%s.vma.zst", storage, m.vmid, at.Format("2006_01_02-15_04_05"))
 			size := int64(m.takes.Seconds() * nightSpeed / 2)
 			_, err := add.Exec(uid, m.service.ID, m.service.ServerID, node, storage, volid, m.vmid, at.Unix(), at.Unix(), at.Add(m.takes).Unix(), size,
-				fmt.Sprintf(`[{"key":"scsi0","size":%d,"backup":true}]`, m.service.Hardware.Disks[0].Size), nightStart.Unix(), removed, how)
+				fmt.Sprintf(`[{"key":"scsi0","size":%d,"backup":true}]`, m.service.Hardware.Disks[0].Size), n.start.Unix(), removed, how)
 			n.must(err)
 			if how == "" {
 				n.must(n.sims[h.cluster].AddArchive(pvesim.Archive{
@@ -337,10 +381,10 @@ func (n *night) history() {
 // rest of the night.
 func (n *night) chooseFailures() {
 	for i, host := range n.r.Perm(len(n.hosts))[:n.plan.failing] {
-		from := berlin(1, 30).Add(time.Duration(n.r.Int64N(int64(2 * time.Hour))))
+		from := n.at(1, 30).Add(time.Duration(n.r.Int64N(int64(2 * time.Hour))))
 		to := from.Add(15*time.Minute + time.Duration(n.r.Int64N(int64(75*time.Minute))))
 		if i%5 == 4 {
-			to = berlin(20, 0)
+			to = n.at(20, 0)
 		}
 		n.failed = append(n.failed, nightFailure{host: host, from: from, to: to, power: i%3 == 2})
 	}
@@ -353,7 +397,7 @@ func (n *night) choosePresses() {
 			return
 		}
 		if m := n.guests[i]; m.copies == 1 && !n.failsEver(m.host) {
-			n.manual = append(n.manual, nightPress{machine: i, at: berlin(1, 0).Add(time.Duration(n.r.Int64N(int64(4 * time.Hour)))).Truncate(time.Second)})
+			n.manual = append(n.manual, nightPress{machine: i, at: n.at(1, 0).Add(time.Duration(n.r.Int64N(int64(4 * time.Hour)))).Truncate(time.Second)})
 		}
 	}
 }
@@ -435,7 +479,7 @@ func (n *night) live(until time.Time) {
 		turns := 0
 		wake("drive", time.Second, func() (err error) { turns, err = n.engine.Drive(ctx); return err })
 		wake("notes", 5*time.Second, func() error { return n.engine.MirrorNotes(ctx) })
-		wake("configs", time.Minute, func() error { return n.engine.CheckConfigs(ctx, 200) })
+		wake("configs", time.Minute, func() error { return n.engine.CheckConfigs(ctx, 10) })
 		wake("check", time.Minute, func() error { return n.engine.CheckAll(ctx) })
 		if !now.Before(until) || n.over(now) {
 			return
@@ -471,7 +515,7 @@ func (n *night) nextDue(now time.Time) time.Time {
 
 // over tells whether everything that was to be has ended.
 func (n *night) over(now time.Time) bool {
-	if now.Before(berlin(5, 1)) {
+	if now.Before(n.at(5, 1)) {
 		return false
 	}
 	var open int
@@ -481,11 +525,11 @@ func (n *night) over(now time.Time) bool {
 
 // idle tells whether nothing moves any more but clocks.
 func (n *night) idle(now time.Time) bool {
-	if now.Before(berlin(5, 1)) {
+	if now.Before(n.at(5, 1)) {
 		return false
 	}
 	for _, f := range n.failed {
-		if now.Before(f.to) && f.to.Before(berlin(12, 0)) {
+		if now.Before(f.to) && f.to.Before(n.at(12, 0)) {
 			return false
 		}
 	}

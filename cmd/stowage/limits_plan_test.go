@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -45,7 +43,6 @@ func measureTick(t *testing.T, l *limits) {
 		}
 	}
 	s, b := quantile(tookSmall, 0.5), quantile(tookLarge, 0.5)
-	l.say("%v %v %v", quantile(tookLarge, 0.1), b, quantile(tookLarge, 0.9))
 	ratio := float64(b) / float64(s)
 	l.row("A tick with nothing due, at 100,000 services compared with 1,000", "ratio ≤ 1.2",
 		fmt.Sprintf("%.2f (%s and %s, medians of %d)", ratio, short(b), short(s), ticks), ratio <= 1.2,
@@ -61,19 +58,15 @@ func (e *estate) nothingDue(t *testing.T) {
 // measurePlan lets 70,000 schedules fall due in one minute.
 func measurePlan(t *testing.T, l *limits) {
 	const slots = 70_000
-	var took []time.Duration
-	for range 1 {
-		took = append(took, planOnce(t, l.large(t).copy(t), slots))
-	}
-	slices.Sort(took)
+	took, used := planOnce(t, l.large(t).copy(t), slots)
 	l.row("70,000 slots due in one minute, planned and enqueued", "≤ 3 s",
-		fmt.Sprintf("%.2f s (of three: %.2f to %.2f s)", took[0].Seconds(), took[0].Seconds(), took[0].Seconds()), took[0] <= 3*time.Second,
+		fmt.Sprintf("%.2f s (%.2f s of processor)", took.Seconds(), used.Seconds()), took <= 3*time.Second,
 		"rows and index entries: a slot is three rows in fifteen trees, written by one connection")
 }
 
 // planOnce gives how long the planning of so many slots takes. It is the second night that counts: in a database made at
 // one go every page is full, and the first row that comes to one splits it.
-func planOnce(t *testing.T, e *estate, slots int) (took time.Duration) {
+func planOnce(t *testing.T, e *estate, slots int) (took, used time.Duration) {
 	t.Helper()
 	ctx := context.Background()
 	for night := range 2 {
@@ -91,15 +84,9 @@ func planOnce(t *testing.T, e *estate, slots int) (took time.Duration) {
 		if err := seeServers(ctx, db); err != nil {
 			t.Fatal(err)
 		}
-		x, _ := os.ReadFile("/proc/self/io")
-		fmt.Println(string(x))
 		began, before := time.Now(), cpuTime()
 		planned, err := db.PlanDue(ctx)
-		took = time.Since(began)
-		_ = copyOf(e.path("stowage.db-wal"), fmt.Sprintf("/tmp/zz%d.wal", night))
-		fmt.Println("plan", took, "cpu", cpuTime()-before)
-		x, _ = os.ReadFile("/proc/self/io")
-		fmt.Println(string(x))
+		took, used = time.Since(began), cpuTime()-before
 		if err != nil || planned != slots {
 			t.Fatalf("%d were planned, %v", planned, err)
 		}
@@ -110,7 +97,7 @@ func planOnce(t *testing.T, e *estate, slots int) (took time.Duration) {
 			t.Fatal(err)
 		}
 	}
-	return took
+	return took, used
 }
 
 // write changes the database behind the portal's back.

@@ -15,7 +15,10 @@ import (
 	"unicode/utf8"
 )
 
-var limitsFlag = flag.String("limits", "", "measure the limits: all of them, or those whose names are given, separated by commas")
+var (
+	limitsFlag   = flag.String("limits", "", "measure the limits: all of them, or those whose names are given, separated by commas")
+	limitsReadme = flag.String("limits-readme", "", "write the table of all limits into this file, between <!-- limits --> and <!-- /limits -->")
+)
 
 // measures are the limits in the order in which they are measured, which is from the one that wants a quiet machine
 // most to the one that wants it least.
@@ -25,6 +28,13 @@ var measures = []struct {
 }{
 	{"tick", measureTick},
 	{"plan", measurePlan},
+	{"fair", measureFair},
+	{"pages", measurePages},
+	{"streams", measureStreams},
+	{"start", measureStart},
+	{"kill", measureKill},
+	{"listing", measureListing},
+	{"calls", measureCalls},
 	{"night", measureNight},
 }
 
@@ -49,6 +59,32 @@ func TestLimits(t *testing.T) {
 	}
 	l.close(t)
 	l.print(os.Stdout)
+	if *limitsReadme == "" {
+		return
+	}
+	if *limitsFlag != "all" || t.Failed() {
+		t.Fatalf("%s keeps its table: only all limits together are written there", *limitsReadme)
+	}
+	if err := l.publish(*limitsReadme); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// publish puts the table into a file, in the place of the one that is there.
+func (l *limits) publish(file string) error {
+	const open, shut = "<!-- limits -->\n", "<!-- /limits -->"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	before, rest, opened := strings.Cut(string(text), open)
+	_, after, closed := strings.Cut(rest, shut)
+	if !opened || !closed {
+		return fmt.Errorf("%s has no %s … %s", file, strings.TrimSpace(open), shut)
+	}
+	var table strings.Builder
+	l.print(&table)
+	return os.WriteFile(file, []byte(before+open+"```\n"+strings.Trim(table.String(), "\n")+"\n```\n"+shut+after), 0o644)
 }
 
 // limits collects what was measured, and the data that several measures share.
@@ -72,6 +108,11 @@ func (l *limits) row(what, limit, measured string, reached bool, bound string) {
 		verdict = "reached"
 	}
 	l.add(limitRow{what, limit, measured, verdict, bound})
+}
+
+// figure adds a line for which no limit is set.
+func (l *limits) figure(what, measured, bound string) {
+	l.add(limitRow{what, "", measured, "", bound})
 }
 
 func (l *limits) add(r limitRow) {

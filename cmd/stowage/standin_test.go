@@ -16,8 +16,13 @@ import (
 
 // What is to be killed needs a process of its own. This test's binary, started under the name stowage, is stowage.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == "stowage" {
+	switch filepath.Base(os.Args[0]) {
+	case "stowage":
 		os.Exit(standIn())
+	case "hello":
+		os.Exit(sayHello())
+	case "worlds":
+		os.Exit(playWorlds())
 	}
 	os.Exit(m.Run())
 }

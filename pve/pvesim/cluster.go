@@ -78,7 +78,8 @@ func getResources(s *Sim, c *call) answer {
 }
 
 func (s *Sim) guestResource(g *guest, at int64) map[string]any {
-	e := map[string]any{"id": fmt.Sprintf("qemu/%d", g.VMID), "type": "qemu", "vmid": g.VMID, "node": g.Node, "status": "unknown"}
+	e := make(map[string]any, 24) // of all it gets: a cluster has thousands of these
+	e["id"], e["type"], e["vmid"], e["node"], e["status"] = fmt.Sprintf("qemu/%d", g.VMID), "qemu", g.VMID, g.Node, "unknown"
 	if g.Lock != "" {
 		e["lock"] = g.Lock
 	}

@@ -3,7 +3,6 @@ package pvesim
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -214,13 +213,10 @@ func (s *Sim) encode(a answer) (http.Header, []byte) {
 				out["status"] = strconv.Itoa(a.status)
 			}
 		}
-		var buf bytes.Buffer
-		enc := json.NewEncoder(&buf)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(out); err != nil {
+		var err error
+		if body, err = appendJSON(nil, out); err != nil {
 			s.log.Error("encode", "error", err)
 		}
-		body = bytes.TrimRight(buf.Bytes(), "\n")
 		h.Set("Content-Type", "application/json;charset=UTF-8")
 	}
 	if a.status == http.StatusOK && a.plain {

@@ -90,6 +90,8 @@ func whileRunning(r *run, upid pve.UPID) {
 	r.fine("the ended backups", err)
 	cluster, err := r.pve.ClusterTasks(r.ctx)
 	r.fine("the cluster's tasks", err)
+	running, err := r.pve.ClusterRunning(r.ctx)
+	r.fine("the cluster's running tasks", err)
 	archives, err := r.pve.Archives(r.ctx, r.Node, r.Storage, r.VMID)
 	r.fine("the archives", err)
 	if now, err := r.pve.TaskStatus(r.ctx, upid); err != nil || !now.Running {
@@ -118,6 +120,9 @@ func whileRunning(r *run, upid pve.UPID) {
 	r.holds(!is, "its running task is among the ended ones")
 	t, is = one(cluster)
 	r.holds(is && t.Running, "its running task is not among the cluster's")
+	_, is = one(running)
+	r.holds(is, "its running task is not among the cluster's running ones")
+	r.holds(!slices.ContainsFunc(running, func(t pve.Task) bool { return !t.Running }), "an ended task is among the cluster's running ones: %+v", running)
 	for _, a := range archives {
 		r.holds(slices.ContainsFunc(r.archives, func(b pve.Archive) bool { return a.Volid == b.Volid }), "%s is listed while it is being made", a.Volid)
 	}
