@@ -31,6 +31,8 @@ type Options struct {
 	RetryPause time.Duration
 	// Workers is how many operations are worked on at once; 0 means 8, 1 makes every run the same.
 	Workers int
+	// Mail says how mail is sent; nil: messages stay in the outbox.
+	Mail *Mail
 }
 
 // Engine drives operations, plans schedules and keeps the database in step with Proxmox.
@@ -43,6 +45,8 @@ type Engine struct {
 	links    map[int64]*link
 	working  map[int64]bool // operations that a worker has in hand
 	listedAt time.Time      // only touched by the one job that lists
+
+	mailAfter time.Time // only touched by the one job that sends mail
 }
 
 // New makes an engine. Its methods do nothing by themselves: Run, or a test, calls them.
