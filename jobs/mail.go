@@ -54,7 +54,7 @@ func (e *Engine) SendMail(ctx context.Context) error {
 	defer line.close()
 	for range mailsAtOnce {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to stop: the rest is due still
+			return nil // told to stop: the rest is due still
 		}
 		m, found, err := e.db.ClaimMail(ctx)
 		if err != nil || !found {
