@@ -599,6 +599,30 @@ func TestMailInjection(t *testing.T) {
 	}
 }
 
+// What doctor asks: it connects, says hello and signs in, and sends nothing.
+func TestSMTPCheck(t *testing.T) {
+	t.Parallel()
+	office := newPostOffice(t)
+	server := office.server()
+	server.User, server.Password = "portal", "a secret"
+	if err := server.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	office.failing(func(command, _ string) string { return map[string]string{"AUTH": "535 wrong password"}[command] })
+	if err := server.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "535") || strings.Contains(err.Error(), "secret") {
+		t.Errorf("a wrong password: %v", err)
+	}
+	server.TLS = true
+	if err := server.Check(t.Context()); err == nil {
+		t.Error("a server without TLS is taken for one with")
+	}
+	for _, line := range office.lines {
+		if strings.HasPrefix(line, "MAIL") || strings.HasPrefix(line, "RCPT") {
+			t.Errorf("a check sends mail: %s", line)
+		}
+	}
+}
+
 func TestParseSMTP(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

@@ -153,8 +153,13 @@ func (t *tx) addressed(ids []int64) error {
 }
 
 // tooOld ends messages that lay here for longer than mail is tried for: nobody wants to read now what happened then.
+// Staff are told, unless there was no mail before.
 func (t *tx) tooOld(m message, ids []int64) error {
-	if m.topic != portal.TopicMailGivenUp {
+	var before bool
+	if err := t.QueryRowContext(t.ctx, `SELECT EXISTS (SELECT 1 FROM mails)`).Scan(&before); err != nil {
+		return err
+	}
+	if before && m.topic != portal.TopicMailGivenUp {
 		if err := t.post(Message{Channel: ToStaff, Topic: portal.TopicMailGivenUp, Payload: portal.Notice{
 			Why: "messages lay in the outbox for more than three days before mail could be sent; the first is about " + m.topic,
 		}}); err != nil {
