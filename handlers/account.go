@@ -13,7 +13,7 @@ func (s *Site) showAccount(c echo.Context) error { return show(c, s.accountPage(
 
 func (s *Site) accountPage(c echo.Context) templates.AccountPage {
 	l := login(c)
-	return templates.AccountPage{Frame: s.frame(c, "Account", templates.AreaAccount), Zone: l.Zone, Zones: portal.Zones(), Language: l.Language, Sessions: -1}
+	return templates.AccountPage{Frame: s.frame(c, "Account", templates.AreaAccount), Zone: l.Zone, Zones: portal.Zones(), Language: l.Language, Sessions: -1, Mail: mailSwitches(l)}
 }
 
 var backToAccount = templates.WayOut{Label: "Back to the account", Href: "/account"}
@@ -52,19 +52,11 @@ func (s *Site) newPassword(c echo.Context, l portal.Login, form web.Form) (hash 
 		}
 		return "", wrong, err
 	}
-	if form["new"] != form["again"] {
-		wrong.Again = "This is not the same as the new password above."
-		return "", wrong, portal.Invalid("again", "The new password was not typed the same twice. Nothing was changed.")
-	}
-	if form["new"] == form["old"] {
+	if form["new"] == form["old"] && form["new"] == form["again"] {
 		wrong.New = "This is the password you have."
 		return "", wrong, portal.Invalid("new", "The new password is the one you have. Nothing was changed.")
 	}
-	hash, err = web.HashPassword(form["new"])
-	if refusal, ok := asRefusal(err); ok {
-		wrong.New = refusal.Sentence
-	}
-	return hash, wrong, err
+	return chosenPassword(form)
 }
 
 // changeZone sets the zone in which a login reads times.

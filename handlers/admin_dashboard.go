@@ -35,6 +35,13 @@ func (s *Site) showDashboard(c echo.Context) error {
 			Sentence: "Nothing is removed automatically until every storage has been listed twice and its archives are recognised.",
 		})
 	}
+	notice, err := s.mailNotice(ctx, d)
+	if err != nil {
+		return err
+	}
+	if notice != nil {
+		v.Notices = append(v.Notices, *notice)
+	}
 	for _, need := range d.needs(n, warn) {
 		if need.Count > 0 {
 			v.Needs = append(v.Needs, need)

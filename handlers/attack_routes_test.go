@@ -70,7 +70,7 @@ var (
 )
 
 // target is what a request is about: the values of a route's parameters, ":uid" of a client's route being the service.
-type target struct{ service, backup, operation, server, storage string }
+type target struct{ service, backup, operation, server, storage, mail string }
 
 // attacked is one route: who gets which answer, what is sent, and what it is sent to.
 type attacked struct {
@@ -93,7 +93,13 @@ var attackedRoutes = map[string]attacked{
 	"POST /logout": {want: [askers]int{toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn}, fresh: true},
 	"GET /":        {want: [askers]int{toSignIn, 303, 303, 303, 303, toStaff, toStaff, toStaff, 303}},
 
+	"GET /forgot":        {want: everybody},
+	"POST /forgot":       {want: [askers]int{303, 303, 303, 303, 303, 303, 303, 303, 303}, fields: "email=nobody%40demo.test", ready: (*arena).forget},
+	"GET /reset/:token":  {want: [askers]int{404, 404, 404, 404, 404, 404, 404, 404, 404}},
+	"POST /reset/:token": {want: [askers]int{404, 404, 404, 404, 404, 404, 404, 404, 404}, fields: "new=another+good+horse&again=another+good+horse"},
+
 	"GET /account":                      {want: ownLooks},
+	"POST /account/mail":                {want: ownActs, fields: "mail_failed=on"},
 	"GET /account/*":                    {want: ownActs},
 	"POST /account/zone":                {want: ownActs, fields: "zone=Europe%2FBerlin"},
 	"POST /account/language":            {want: ownActs, fields: "language=de"},
@@ -145,6 +151,13 @@ var attackedRoutes = map[string]attacked{
 	"POST /admin/servers/:uid/check":                     {want: staffActs},
 	"POST /admin/servers/:uid/storages/:storage/confirm": {want: staffActs, ready: (*arena).doubt},
 	"POST /admin/servers/:uid/storages/:storage/unbrake": {want: staffActs, fields: "reason=x", ready: (*arena).brake},
+	"GET /admin/mail":                                    {want: staffLooks},
+	"GET /admin/mail/report":                             {want: staffLooks},
+	"GET /admin/mail/report/html":                        {want: staffLooks},
+	"GET /admin/mail/:uid":                               {want: staffLooks, about: (*arena).givenUp},
+	"GET /admin/mail/:uid/html":                          {want: staffLooks, about: (*arena).givenUp},
+	"GET /admin/mail/:uid/retry":                         {want: staffBack, about: (*arena).givenUp},
+	"POST /admin/mail/:uid/retry":                        {want: staffActs, about: (*arena).givenUp},
 	"GET /admin/demo":                                    {want: staffLooks},
 	"GET /admin/demo/:action":                            {want: staffBack},
 	"POST /admin/demo/break":                             {want: staffActs, fields: "kind=node&target=x"},
@@ -306,6 +319,30 @@ func (a *arena) waitsForDate() target {
 	return x
 }
 
+// givenUp is a mail that could not be delivered.
+func (a *arena) givenUp() target {
+	a.t.Helper()
+	svc, x := a.service()
+	ctx := a.t.Context()
+	a.must(a.db.Post(ctx, store.Message{Channel: store.ToClient, ServiceID: svc.ID, Topic: portal.TopicBackupFailed, Payload: portal.Notice{Text: "The storage is full."}}))
+	_, err := a.db.AddressMail(ctx)
+	a.must(err)
+	for {
+		m, found, err := a.db.ClaimMail(ctx)
+		a.must(err)
+		if !found {
+			return x
+		}
+		a.must(a.db.MailFailed(ctx, m, "550 no such user", true))
+		if m.ServiceID == svc.ID {
+			x.mail = m.UID
+		}
+	}
+}
+
+// forget lets everybody ask again who asked too often.
+func (a *arena) forget(target) { a.sql(`DELETE FROM login_failures`) }
+
 func (a *arena) doubt(target) {
 	a.sql(`UPDATE storages SET doubt = '4 of 4 together', doubt_since = 1, confirmed = 0 WHERE id = $1`, a.store.ID)
 }
@@ -325,7 +362,10 @@ func (x target) address(path string) string {
 	if strings.HasPrefix(path, "/admin/servers/") {
 		uid = x.server
 	}
-	path = strings.NewReplacer(":uid", uid, ":backup", x.backup, ":operation", x.operation, ":storage", x.storage, ":action", "retry").Replace(path)
+	if strings.HasPrefix(path, "/admin/mail/") {
+		uid = x.mail
+	}
+	path = strings.NewReplacer(":token", "nothing", ":uid", uid, ":backup", x.backup, ":operation", x.operation, ":storage", x.storage, ":action", "retry").Replace(path)
 	if strings.HasPrefix(path, "/static/") {
 		return static.Path("app.css")
 	}
@@ -428,6 +468,7 @@ func TestEveryRouteForEveryRole(t *testing.T) {
 	}
 	var refused, done []cell
 	shared, sharedSuspended := a.copied(), a.suspend(a.copied())
+	shared.mail = a.givenUp().mail
 	for _, key := range keys {
 		r := attackedRoutes[key]
 		changes := strings.HasPrefix(key, "POST ") && !r.fresh
@@ -494,7 +535,7 @@ func TestEveryRouteForEveryRole(t *testing.T) {
 			ready(a, c.target)
 		}
 		ask(c)
-		if len(a.trace()) == trace && c.key != "POST /account/zone" {
+		if len(a.trace()) == trace && c.key != "POST /account/zone" && c.key != "POST /forgot" { // which is told of when it is answered
 			t.Errorf("%s by %s: the audit log does not tell of it", c.key, askerNames[c.asker])
 		}
 	}
@@ -549,7 +590,7 @@ func TestForeignIsLikeMissingEverywhere(t *testing.T) {
 	a.doubt(target{})
 	a.brake(target{})
 	const nowhere = "01m7wd7tg0bxjs1vcrm8fhpz"
-	missing := target{nowhere + "aa", nowhere + "bb", nowhere + "cc", nowhere + "dd", "999999"}
+	missing := target{nowhere + "aa", nowhere + "bb", nowhere + "cc", nowhere + "dd", "999999", nowhere + "ee"}
 
 	visitors := []*visitor{a.as("ada@demo.test"), a.as("reader@demo.test")}
 	network := &counted{}

@@ -40,6 +40,10 @@ func (s *Site) signIn(c echo.Context) error {
 			return v.View(), nil
 		})
 	}
+	// That a mail about it can't be written keeps nobody out.
+	if err := s.db.SeenDevice(c.Request().Context(), l, s.web.Device(c), c.RealIP(), web.Browser(c)); err != nil {
+		s.log.ErrorContext(c.Request().Context(), "device not noted", "error", err)
+	}
 	return web.See(c, landing(l, next))
 }
 

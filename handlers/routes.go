@@ -18,6 +18,10 @@ func (s *Site) Register(w *web.Server) {
 	e.GET("/login", s.showLogin)
 	e.POST("/login", s.signIn)
 	e.POST("/logout", s.signOut)
+	e.GET("/forgot", s.showForgot)
+	e.POST("/forgot", s.forgot)
+	e.GET("/reset/:token", s.showReset)
+	e.POST("/reset/:token", s.reset)
 	e.GET("/", s.home, w.RequireLogin)
 
 	account := e.Group("/account", w.RequireLogin)
@@ -25,6 +29,7 @@ func (s *Site) Register(w *web.Server) {
 	account.POST("/password", s.changePassword)
 	account.POST("/zone", s.changeZone)
 	account.POST("/language", s.changeLanguage)
+	account.POST("/mail", s.changeMail)
 	account.POST("/sign-out-everywhere", s.signOutEverywhere)
 	account.GET("/*", s.backToAccount)
 
@@ -67,6 +72,13 @@ func (s *Site) Register(w *web.Server) {
 	staff.GET("/servers/:uid", s.showServer)
 	staff.GET("/audit", s.listAudit)
 
+	staff.GET("/mail", s.listMail)
+	staff.GET("/mail/report", s.showReport)
+	staff.GET("/mail/report/html", s.showReportHTML)
+	staff.GET("/mail/:uid", s.showMail)
+	staff.GET("/mail/:uid/html", s.showMailHTML)
+	staff.GET("/mail/:uid/retry", s.backToMail)
+
 	staff.GET("/servers/:uid/storages/:storage/confirm", s.askConfirmGone)
 
 	staff.GET("/operations/:operation/:action", s.backToAnyOperation)
@@ -82,6 +94,8 @@ func (s *Site) Register(w *web.Server) {
 	steer.POST("/servers/:uid/check", s.checkServer)
 	steer.POST("/servers/:uid/storages/:storage/confirm", s.confirmGone)
 	steer.POST("/servers/:uid/storages/:storage/unbrake", s.letRemovalsGoOn)
+
+	steer.POST("/mail/:uid/retry", s.retryMail)
 
 	s.registerFaults(staff, steer)
 }

@@ -23,6 +23,10 @@ type Options struct {
 	Log     *slog.Logger
 	Version string // of the portal, shown to staff
 
+	// Mail says that mail is sent, MailKept that it is only kept to be looked at. URL is where the links of mails lead.
+	Mail, MailKept bool
+	URL            string
+
 	// Demo says on every page that nothing is real; DemoLogins, which share DemoPassword, are offered to sign in.
 	Demo         bool
 	DemoLogins   []templates.DemoLogin

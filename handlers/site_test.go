@@ -101,7 +101,7 @@ func open(t *testing.T, change ...func(*handlers.Options)) *site {
 	s.people()
 
 	log := slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelError}))
-	options := handlers.Options{DB: s.db, Log: log, Version: "1.2.3", Recheck: 50 * time.Millisecond}
+	options := handlers.Options{DB: s.db, Log: log, Version: "1.2.3", Recheck: 50 * time.Millisecond, Mail: true, URL: "http://backups.test"}
 	for _, c := range change {
 		c(&options)
 	}

@@ -34,6 +34,8 @@ type Options struct {
 	RetryPause time.Duration
 	// Workers is how many operations are worked on at once; 0 means 8, 1 makes every run the same.
 	Workers int
+	// Mail says how mail is sent; nil: messages stay in the outbox.
+	Mail *Mail
 }
 
 // Engine drives operations, plans schedules and keeps the database in step with Proxmox.
@@ -48,6 +50,8 @@ type Engine struct {
 	watch    watch
 	listedAt time.Time     // only touched by the one job that lists
 	configAt map[int64]int // by server: the machine whose config was read last; only touched by the one job that reads them
+
+	mailAfter time.Time // only touched by the one job that sends mail
 }
 
 // New makes an engine. Its methods do nothing by themselves: Run, or a test, calls them.

@@ -23,6 +23,7 @@ const (
 	recoverEvery  = time.Minute // listings while recovering: two are needed before anything is deleted
 	configsEvery  = time.Minute
 	cleanEvery    = time.Hour
+	mailEvery     = 5 * time.Second
 	checkEvery    = 5 * time.Second // looks which check is due; a server's own comes every hour
 	leaseRetry    = 2 * time.Second
 	stopAfter     = 8 * time.Second
@@ -59,6 +60,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		{"notes", notesEvery, e.MirrorNotes},
 		{"configs", configsEvery, func(ctx context.Context) error { return e.CheckConfigs(ctx, configsAtOnce) }},
 		{"check", checkEvery, e.CheckAll},
+		{"mail", mailEvery, e.SendMail},
 		{"clean", cleanEvery, e.Clean},
 	} {
 		_, err := scheduler.NewJob(gocron.DurationJob(job.every), gocron.NewTask(func() {

@@ -45,6 +45,7 @@ type Login struct {
 	Language     string // one of LanguageTags
 	Generation   int64  // sessions of an earlier generation have ended
 	Disabled     bool
+	MailSwitches string // JSON: which kinds of mail were switched on or off; see Wants
 }
 
 // LanguageTags are the languages that people may choose, by their BCP 47 tags; the first is the one of whoever chose

@@ -18,6 +18,9 @@ func (db *DB) Clean(ctx context.Context, history, logs time.Time) error {
 			{`DELETE FROM sessions WHERE expires_at < $1`, t.now},
 			{`DELETE FROM login_failures WHERE first_at < $1 AND blocked_until < $1`, t.now.Add(-24 * time.Hour)},
 			{`DELETE FROM outbox WHERE sent_at < $1`, logs},
+			{`DELETE FROM mails WHERE ended_at < $1`, logs},
+			{`DELETE FROM password_resets WHERE expires_at < $1`, logs},
+			{`DELETE FROM devices WHERE seen_at < $1`, history},
 		} {
 			if _, err := t.exec(q.text, q.when.Unix()); err != nil {
 				return err

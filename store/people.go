@@ -13,13 +13,13 @@ import (
 
 // A login's zone falls back on its client's, and a staff login's on UTC.
 const loginColumns = `l.id, l.uid, l.client_id, l.email, l.name, l.role, l.password_hash,
-	COALESCE(NULLIF(l.zone, ''), c.zone, 'UTC'), l.language, l.generation, l.disabled`
+	COALESCE(NULLIF(l.zone, ''), c.zone, 'UTC'), l.language, l.generation, l.disabled, l.mail_switches`
 
 const loginTables = ` FROM logins l LEFT JOIN clients c ON c.id = l.client_id `
 
 func scanLogin(s scanner) (v portal.Login, err error) {
 	var client sql.NullInt64
-	err = s.Scan(&v.ID, &v.UID, &client, &v.Email, &v.Name, &v.Role, &v.PasswordHash, &v.Zone, &v.Language, &v.Generation, &v.Disabled)
+	err = s.Scan(&v.ID, &v.UID, &client, &v.Email, &v.Name, &v.Role, &v.PasswordHash, &v.Zone, &v.Language, &v.Generation, &v.Disabled, &v.MailSwitches)
 	v.ClientID = client.Int64
 	return v, err
 }
@@ -171,6 +171,12 @@ func (db *DB) changeLogin(ctx context.Context, actor, email, action, after, set 
 		l, err = scanLogin(t.QueryRowContext(t.ctx, `SELECT `+loginColumns+loginTables+`WHERE l.email = $1`, email))
 		if err != nil {
 			return err
+		}
+		if action == "login.password" {
+			address, _ := ctx.Value(addressKey{}).(string)
+			if err := t.passwordChanged(l, address); err != nil {
+				return err
+			}
 		}
 		return t.audit(Entry{Actor: actor, Action: action, Entity: "login", EntityUID: l.UID, After: after})
 	})

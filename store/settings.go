@@ -20,6 +20,7 @@ const (
 	TaskLogDays  = "task_log_days"
 	Brand        = "brand"
 	Support      = "support"
+	ReportZone   = "report_zone"
 )
 
 // Setting is one value that staff may change for the whole installation. A number has bounds; a text has none
@@ -41,6 +42,7 @@ var knownSettings = []Setting{
 	{Key: WarnPercent, Default: "85", Low: 50, High: 99, Text: "Staff are told when a storage is fuller than so many percent."},
 	{Key: HistoryDays, Default: "400", Low: 31, High: 4000, Text: "Days that ended operations and past slots are kept."},
 	{Key: TaskLogDays, Default: "90", Low: 1, High: 4000, Text: "Days that the logs of Proxmox tasks are kept."},
+	{Key: ReportZone, Default: "UTC", Text: "The time zone in which the morning report is written at 07:00."},
 	{Key: Brand, Default: "Stowage", Text: "The name of the portal, as pages show it."},
 	{Key: Support, Default: "", Text: "Where customers find help: a web address, or mailto: and an e-mail address."},
 }
@@ -138,6 +140,11 @@ func (s Setting) clean(value string) (string, error) {
 			return "", portal.Invalid("value", "%s is a whole number from %d to %d.", s.Key, s.Low, s.High)
 		}
 		return strconv.Itoa(n), nil
+	case s.Key == ReportZone:
+		if _, err := portal.Zone(value); err != nil {
+			return "", portal.Invalid("value", "There is no time zone %s.", value)
+		}
+		return value, nil
 	case s.Key == Support:
 		if value != "" && !strings.HasPrefix(value, "https://") && !strings.HasPrefix(value, "http://") && !strings.HasPrefix(value, "mailto:") {
 			return "", portal.Invalid("value", "%s begins with https:// or mailto:, or is empty.", s.Key)

@@ -33,6 +33,7 @@ type AccountPage struct {
 	Language      string // tag of the login's own
 	LanguageWrong portal.Text
 	Errors        AccountErrors
+	Mail          []MailSwitch
 	Sessions      int  // other places where this login is signed in; -1 where that is not known
 	MustChange    bool // the password was given by somebody else
 }

@@ -274,6 +274,15 @@ func gallery() []picture {
 	add("login-throttled", LoginPage{Frame: Frame{Title: "Sign in"}, Email: "ada@demo.test", Throttled: portal.Say("There were too many tries to sign in. Please wait %s and try again.", portal.Duration(16*time.Minute))})
 	add("login-expired", LoginPage{Frame: Frame{Title: "Sign in"}, Expired: true, Next: "/services"})
 
+	add("forgot", ForgotPage{Frame: Frame{Title: "Forgot your password?", Support: "https://help.example.com/"}, Email: "ada@demo.test"})
+	add("forgot-sent", ForgotPage{Frame: Frame{Title: "Forgot your password?"}, Sent: true})
+	add("forgot-off", ForgotPage{Frame: Frame{Title: "Forgot your password?", Support: "https://help.example.com/"}, Off: true})
+	add("reset", ResetPage{Frame: Frame{Title: "Choose a new password"}, Token: "Zm9yZ290dGVu", Errors: AccountErrors{Again: "This is not the same as the new password above."}})
+	add("account-mail", AccountPage{Frame: clientFrame("Account"), Zone: "Europe/Berlin", Zones: zones, Language: "en", Sessions: -1, Mail: []MailSwitch{
+		{Key: "failed", Title: "A backup failed, or could not be removed or protected", On: true}, {Key: "first", Title: "The first good backup of a machine"},
+		{Key: "security", Title: "Sign-in from a new device, and changes of the password", On: true, Always: true},
+	}})
+
 	add("services", ServicesPage{Frame: clientFrame("Services"), Rows: serviceRows(), Total: 6})
 	add("services-many", ServicesPage{Frame: clientFrame("Services"), Rows: serviceRows(), Total: 140, Search: true, Paging: Paging{Text: Range(26, 50, 140), Prev: "/services?page=1", Next: "/services?page=3"}})
 	add("services-empty", ServicesPage{Frame: clientFrame("Services")})
@@ -514,6 +523,18 @@ func adminGallery() []picture {
 		{When: on(time.Hour), Who: "engine", What: "removed a copy", Subject: "h100", From: "", Before: "local:backup/vzdump-qemu-100-2026_11_09-03_00_00.vma.zst"},
 		{When: on(3 * time.Hour), Who: "admin@demo.test", What: "released an operation", Subject: "K7Q-42R", From: "198.51.100.4", After: "failed; reason: host rebuilt"},
 	}, Paging: Paging{Text: Range(1, 50, 9310), Next: "?before=x"}})
+	mails := []MailRow{
+		{UID: "x", When: on(time.Minute), To: "ada@demo.test", Subject: portal.Say("%s: a backup failed", "h100"), Status: Badge{Text: "Given up", Tone: ToneBad}, Attempts: 1},
+		{UID: "y", When: on(time.Hour), To: "grace@demo.test", Subject: portal.Say("%s: the first backup is made", "web-7"), Status: Badge{Text: "Sent", Tone: ToneGood}, Attempts: 1},
+	}
+	add("admin-mail", AdminMailPage{Frame: staffFrame("Mail", AreaAdminMail), Filters: filters[:1], Rows: mails, Paging: Paging{Text: Range(1, 50, 9310), Next: "?older=3"}, Notices: []Notice{
+		{Kind: "no-mail", Tone: ToneWarn, Title: "No mail is sent.", Sentence: "No mail server is set up: give stowage serve its address with --smtp."},
+	}})
+	add("admin-mail-none", AdminMailPage{Frame: staffFrame("Mail", AreaAdminMail), Filters: filters[:1]})
+	add("admin-mail-one", AdminMailOnePage{
+		Frame: staffFrame(mails[0].Subject, AreaAdminMail), Mail: mails[0], Facts: []Fact{{Name: "To", Value: portal.Verbatim("ada@demo.test")}, {Name: "Attempts", Value: portal.Say("%d", 1)}},
+		Subject: "h100: Ein Backup ist fehlgeschlagen", Lang: "de", Text: "Der Backup-Speicher ist voll.\n\nIhre Maschine wurde nicht verändert.\n", Retry: true,
+	})
 	return list
 }
 

@@ -43,6 +43,7 @@ func (f Frame) menu() []menuEntry {
 			{AreaAdminServices, "Services", "/admin/services", "server"},
 			{AreaAdminOperations, "Operations", "/admin/operations", "list"},
 			{AreaAdminServers, "Servers", "/admin/servers", "archive"},
+			{AreaAdminMail, "Mail", "/admin/mail", "info"},
 			{AreaAdminAudit, "Audit log", "/admin/audit", "clock"},
 		}
 		if f.Faults {

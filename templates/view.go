@@ -53,6 +53,7 @@ const (
 	AreaAdminOperations = "admin-operations"
 	AreaAdminServers    = "admin-servers"
 	AreaAdminAudit      = "admin-audit"
+	AreaAdminMail       = "admin-mail"
 )
 
 // User is who is signed in.

@@ -101,7 +101,7 @@ func (s *Server) handleError(err error, c echo.Context) {
 		c.Response().Status = statusGone
 		return // there is nobody to answer
 	}
-	attrs := []slog.Attr{slog.String("reference", Reference(c)), slog.String("method", c.Request().Method), slog.String("path", c.Request().URL.Path), slog.Any("error", err)}
+	attrs := []slog.Attr{slog.String("reference", Reference(c)), slog.String("method", c.Request().Method), slog.String("path", logged(c.Request().URL.Path)), slog.Any("error", err)}
 	var p *panicked
 	if errors.As(err, &p) {
 		attrs = append(attrs, slog.String("stack", string(p.stack)))

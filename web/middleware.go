@@ -53,7 +53,7 @@ func (s *Server) accessLog(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		took := s.now().Sub(begun)
 		s.observe(c, took)
-		level, path := slog.LevelInfo, c.Request().URL.Path
+		level, path := slog.LevelInfo, logged(c.Request().URL.Path)
 		if path == "/healthz" || path == "/readyz" || path == "/metrics" || strings.HasPrefix(path, "/static/") {
 			level = slog.LevelDebug
 		}
@@ -68,6 +68,16 @@ func (s *Server) accessLog(next echo.HandlerFunc) echo.HandlerFunc {
 		return nil
 	}
 }
+
+// logged is a path as logs may hold it: the links that set a password work for whoever knows them.
+func logged(path string) string {
+	if strings.HasPrefix(path, resetPrefix) {
+		return resetPrefix + "…"
+	}
+	return path
+}
+
+const resetPrefix = "/reset/"
 
 // panicked is a panic on its way to the error handler.
 type panicked struct {
@@ -124,6 +134,12 @@ func endAfterChunks(next http.Handler) http.Handler {
 // policy lets a page load what the portal itself serves, and nothing else. Pictures may be within the page.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
 	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// FramePolicy is policy for a page that shows another of the portal's own in a frame.
+const FramePolicy = policy + "; frame-src 'self'"
+
+// FramedPolicy is for a page within such a frame that loads and runs nothing, and brings its style with it.
+const FramedPolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox"
 
 // headers sets what every answer carries. Pages are nobody's to keep; assets set a Cache-Control of their own.
 func (s *Server) headers(next echo.HandlerFunc) echo.HandlerFunc {

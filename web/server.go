@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,6 +45,9 @@ type Options struct {
 
 	Accounts Accounts     // required
 	Sessions scs.CtxStore // required; it compares expiries with the same clock as Now
+
+	// DeviceKey signs what a browser keeps to be known again; without it, no browser is after a restart.
+	DeviceKey []byte
 
 	// ErrorPage makes the page of an error. Without it, errors are plain.
 	ErrorPage func(c echo.Context, p Problem) Component
@@ -91,6 +95,9 @@ func New(o Options) (*Server, error) {
 	}
 	if (o.URL.Scheme != "http" && o.URL.Scheme != "https") || o.URL.Host == "" {
 		return nil, fmt.Errorf("web: %q is not the address of a web site", o.URL)
+	}
+	if len(o.DeviceKey) == 0 {
+		o.DeviceKey = []byte(rand.Text())
 	}
 	s := &Server{
 		Echo: echo.New(), o: o, now: o.Now, log: o.Log, sessions: newSessions(o), hashing: make(chan struct{}, hashAtOnce),

@@ -153,12 +153,17 @@ func (s *Server) allowed(ctx context.Context, email, address string) error {
 	return err
 }
 
-func (s *Server) tooOften(until time.Time) error {
+// left says how long it is until then.
+func (s *Server) left(until time.Time) portal.Text {
 	left := until.Sub(s.now())
-	words := portal.Count(max(1, int(left/time.Second)), "1 second", "%d seconds")
 	if left >= time.Minute {
-		words = portal.Duration(left + time.Minute - time.Second)
+		return portal.Duration(left + time.Minute - time.Second)
 	}
+	return portal.Count(max(1, int(left/time.Second)), "1 second", "%d seconds")
+}
+
+func (s *Server) tooOften(until time.Time) error {
+	words := s.left(until)
 	return &portal.Error{
 		Code: portal.CodeTooOften, Err: TryAgain{until},
 		Sentence: portal.Say("There were too many tries to sign in. Please wait %s and try again.", words),

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"stowage/jobs"
 	"stowage/portal"
 	"stowage/pve/pvesim"
 	"stowage/static"
@@ -77,7 +78,7 @@ func (c *demoCmd) Run(a *app) (err error) {
 	ctx, stop := context.WithCancel(a.ctx)
 	defer stop()
 	return runPortal(ctx, portalOptions{
-		DB: db, Now: a.now, Log: log, Listen: c.Listen, URL: public, Demo: true, MetricsOpen: !c.Public,
+		DB: db, Now: a.now, Log: log, Listen: c.Listen, URL: public, Demo: true, Mail: &jobs.Mail{}, MetricsOpen: !c.Public,
 		Transport: demoNetwork(sims), Faults: newDemoFaults(a.now, sims),
 		Listening: func(at *url.URL) {
 			c.welcome(a.out, at, folder)

@@ -18,7 +18,8 @@ import (
 type doctorCmd struct {
 	data
 	output
-	Offline bool `help:"Leave the servers out."`
+	mailFlags
+	Offline bool `help:"Leave the servers out, those for mail too."`
 }
 
 // Run looks at everything, says what it found, and fails where something has to be mended.
@@ -28,6 +29,7 @@ func (c *doctorCmd) Run(a *app) error {
 	if db := d.database(); db != nil {
 		d.contents(db)
 		d.scheduler(db)
+		d.mail(db, c.mailFlags, c.Offline)
 		if !c.Offline {
 			d.servers(db)
 		}

@@ -32,6 +32,7 @@ type portalOptions struct {
 	MetricsOpen   bool   // or /metrics for everybody
 
 	Transport func(portal.Server) http.RoundTripper // instead of the network, to Proxmox VE
+	Mail      *jobs.Mail                            // how mail is sent, without the URL; nil: it isn't
 	Demo      bool
 	Faults    *demoFaults // what staff may break, in the demo
 
@@ -48,17 +49,20 @@ func runPortal(ctx context.Context, o portalOptions) error {
 	if o.URL == nil {
 		o.URL = &url.URL{Scheme: "http", Host: listener.Addr().String()}
 	}
+	if o.Mail != nil {
+		o.Mail.URL = o.URL.String()
+	}
 	m, site := newMetrics(), newSite(o)
 	w, err := web.New(web.Options{
 		Now: o.Now, Log: o.Log, URL: o.URL, TrustedProxies: o.Proxies, Accounts: o.DB, Sessions: o.DB.Sessions(),
-		ErrorPage: site.ErrorPage, WithAddress: store.WithAddress, Ready: readiness(o.DB),
+		ErrorPage: site.ErrorPage, WithAddress: store.WithAddress, DeviceKey: o.DB.DeviceKey(), Ready: readiness(o.DB),
 		Metrics: m.registry, MetricsToken: o.MetricsToken, MetricsOpen: o.MetricsOpen,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	site.Register(w)
-	engine := jobs.New(jobs.Options{DB: o.DB, Now: o.Now, Log: o.Log, Transport: o.Transport, Observe: m.called, Ticked: m.ticked})
+	engine := jobs.New(jobs.Options{DB: o.DB, Now: o.Now, Log: o.Log, Transport: o.Transport, Observe: m.called, Ticked: m.ticked, Mail: o.Mail})
 	defer engine.Close()
 
 	// Whichever part fails takes the others down with it: half a portal would look like a whole one.

@@ -14,6 +14,7 @@ import (
 
 type serveCmd struct {
 	data
+	mailFlags
 	Listen           string   `default:"127.0.0.1:8080" help:"Address to listen on (${default})."`
 	URL              string   `name:"url" placeholder:"URL" help:"Address that people type, such as https://backups.example. Cookies are Secure exactly when it is https. Without it, http at the address listened on."`
 	TrustedProxies   []string `placeholder:"CIDR" help:"Networks of the proxies in front, whose X-Forwarded-For is believed."`
@@ -42,7 +43,14 @@ func (c *serveCmd) Run(a *app) error {
 			return err
 		}
 	}
+	mail, err := c.mail(a)
+	if err != nil {
+		return err
+	}
 	log := newLog(a.err, c.LogFormat, c.LogLevel)
+	if mail == nil {
+		log.Warn("no mail server is set up (--smtp): messages to clients and staff stay in the outbox")
+	}
 	db, from, to, err := c.openUpToDate(a.ctx, a.now)
 	if err != nil {
 		return err
@@ -50,7 +58,7 @@ func (c *serveCmd) Run(a *app) error {
 	log.Info("database open", "path", db.Path(), "version", to, "migrated_from", from)
 	err = runPortal(a.ctx, portalOptions{
 		DB: db, Now: a.now, Log: log, Listen: c.Listen, URL: public, Proxies: proxies,
-		MetricsListen: c.MetricsListen, MetricsToken: token,
+		MetricsListen: c.MetricsListen, MetricsToken: token, Mail: mail,
 	})
 	return errors.Join(err, db.Close())
 }
