@@ -11,6 +11,7 @@ type Situation struct {
 	Backups    []Backup             // not removed
 	Snapshots  []Snapshot           // not gone
 	Places     map[string]DiskPlace // storages of disks, by name; those that aren't known are absent
+	NoSnapshot Text                 // why the machine can't take snapshots, as its host says; "" = nothing is known against it
 	Operations []Operation          // unfinished ones of this service
 	Location   *time.Location
 	Now        time.Time
