@@ -18,7 +18,7 @@ type trouble struct {
 }
 
 const (
-	mutation = `/vzdump$|/content/`
+	mutation = `/vzdump$|/content/|/snapshot`
 	listings = `/storage/[^/]+/content$`
 	tasks    = `/tasks$|/tasks/`
 )
@@ -77,6 +77,7 @@ func (w *world) strike(tr trouble, nth int) {
 func (w *world) unlockLater() {
 	var since time.Time
 	w.onStep = append(w.onStep, func() {
+		w.goOnLater()
 		locked := false
 		for _, g := range w.sim.Guests() {
 			locked = locked || g.VMID == 100 && g.Lock != ""

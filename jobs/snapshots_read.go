@@ -168,4 +168,3 @@ func (e *Engine) diskUse(ctx context.Context, l *link, node string, vmid int, di
 	}
 	return used
 }
-

@@ -38,7 +38,7 @@ func init() {
 		portal.KindSnapshot:       {portal.StepSnapshot: snapshotStep()},
 		portal.KindSnapshotDelete: {portal.StepSnapshotDelete: delSnapshotStep()},
 		portal.KindRollback: {
-			portal.StepPowerOff: powerOffErrand.step(), portal.StepRollback: rollbackStep(), portal.StepReapply: reapplyStep, portal.StepStart: startErrand.step(),
+			portal.StepPowerOff: rollbackOff(), portal.StepRollback: rollbackStep(), portal.StepReapply: reapplyStep, portal.StepStart: powerOn((*turn).rolledBack),
 		},
 	}
 }

@@ -305,6 +305,16 @@ func (s Situation) snapshot(uid string) (Snapshot, error) {
 	return Snapshot{}, NotFound()
 }
 
+// snapshotByID gives the uid of a snapshot; "" where it is gone.
+func (s Situation) snapshotByID(id int64) string {
+	for _, v := range s.Snapshots {
+		if v.ID == id && !v.External {
+			return v.UID
+		}
+	}
+	return ""
+}
+
 // free refuses while anything holds the machine, or work on its snapshots waits that a person asked for.
 func free(s Situation) error {
 	for _, o := range s.Operations {
