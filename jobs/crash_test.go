@@ -31,7 +31,8 @@ type scenario struct {
 	end    func(*world) error
 	speed  float64 // of the storage; 0 is 1, some 200 MB/s
 	most   int     // calls at which faults strike; 0 is all
-	every  int     // of the points at which the process dies, one in so many; 0 is each
+
+	spread bool // those calls are spread over all, not the first
 
 	product func(*portal.Product)
 	arrange func(*world)      // what is there at the beginning, beside copies
@@ -502,7 +503,7 @@ func TestCrashEverywhere(t *testing.T) {
 				t.Fatalf("without any crash: %v\n%s", err, clean.story())
 			}
 			t.Logf("%d points", clean.points)
-			for at := 1; at <= clean.points; at += max(sc.every, 1) {
+			for at := 1; at <= clean.points; at++ {
 				w := snap.resume(t, sc)
 				w.crashAt = []int{at}
 				if err := w.play(); err != nil {

@@ -160,7 +160,11 @@ func TestFaultEverywhere(t *testing.T) {
 						calls++
 					}
 				}
-				for nth := 1; nth <= sc.upTo(calls); nth++ {
+				step, last := 1, sc.upTo(calls)
+				if sc.spread {
+					step, last = (calls+sc.most-1)/sc.most, calls
+				}
+				for nth := 1; nth <= last; nth += max(step, 1) {
 					w := snap.resume(t, sc)
 					w.unlockLater()
 					w.strike(tr, nth)
