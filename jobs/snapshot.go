@@ -219,7 +219,7 @@ func afterDelSnapshot(t *turn) error {
 	if !t.op.Manual {
 		t.changes.NoSnapshot = "expired"
 	}
-	text := portal.Text("The snapshot is removed.")
+	text := portal.Text("The snapshot is gone.")
 	if !t.op.Manual {
 		text = "The time of the snapshot was over; it is removed."
 	}

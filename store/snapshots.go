@@ -243,14 +243,15 @@ func (db *DB) SaveSnapshots(ctx context.Context, sight SnapshotSight) error {
 		return err
 	}
 	var read sql.NullInt64
-	var why, machine string
+	var why portal.Text
+	var machine string
 	err = db.read.QueryRowContext(ctx, `SELECT s.snapshots_at, s.snapshots_why, COALESCE(m.machine, '') FROM services s LEFT JOIN machine_configs m ON m.service_id = s.id
 		WHERE s.id = $1`, sight.ServiceID).Scan(&read, &why, &machine)
 	if err != nil {
 		return missing(err)
 	}
 	stale := db.now().Sub(at(read)).Abs() >= snapshotsAge
-	same := (sight.Why == nil || string(*sight.Why) == why) && (sight.Machine == nil || tojson(sight.Machine) == machine)
+	same := (sight.Why == nil || *sight.Why == why) && (sight.Machine == nil || tojson(sight.Machine) == machine)
 	if same && !stale && !sight.differs(rows) {
 		return nil
 	}
