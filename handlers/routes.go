@@ -41,6 +41,10 @@ func (s *Site) Register(w *web.Server) {
 	look.GET("/backups", s.showBackups)
 	look.GET("/backups/replace", s.chooseReplace)
 	look.GET("/backups/:backup/delete", s.confirmDelete)
+	look.GET("/snapshots", s.showSnapshots)
+	look.GET("/snapshots/:snapshot/rollback", s.confirmRollback)
+	look.GET("/snapshots/:snapshot/delete", s.confirmSnapshotRemoval)
+	look.GET("/snapshots/:snapshot/description", s.backToSnapshots)
 	look.GET("/operations", s.listOperations)
 	look.GET("/operations/:operation", s.showOperation)
 
@@ -59,6 +63,10 @@ func (s *Site) Register(w *web.Server) {
 	act.POST("/backups/:backup/protect", s.protectBackup)
 	act.POST("/backups/:backup/fine", s.acceptBackup)
 	act.POST("/backups/:backup/dismiss", s.dismissBackup)
+	act.POST("/snapshots", s.takeSnapshot)
+	act.POST("/snapshots/:snapshot/rollback", s.rollBack)
+	act.POST("/snapshots/:snapshot/delete", s.removeSnapshot)
+	act.POST("/snapshots/:snapshot/description", s.describeSnapshot)
 	act.POST("/operations/:operation/cancel", s.cancelOperation)
 	act.POST("/operations/:operation/retry", s.retryOperation)
 

@@ -45,6 +45,12 @@ func (t *turn) kindPreflight(config pve.GuestConfig) error {
 		return t.powerPreflight()
 	case portal.KindReapply:
 		return t.reapplyPreflight()
+	case portal.KindSnapshot:
+		return t.snapshotPreflight(config)
+	case portal.KindSnapshotDelete:
+		return t.delSnapshotPreflight()
+	case portal.KindRollback:
+		return t.rollbackPreflight(config)
 	}
 	return t.hold("The portal met a kind of work that it does not know.", fmt.Sprintf("unknown kind %q: written by a newer version?", t.op.Kind))
 }
@@ -79,6 +85,8 @@ func finishMachine(t *turn) error {
 			text = "Your package is applied. Some of it, such as CPU and memory, holds from the machine's next start."
 		}
 		return t.end(portal.StateSucceeded, text, "", portal.SlotDone)
+	case portal.KindRollback:
+		return t.afterRollbackReapply()
 	default:
 		return t.hold("The portal met a kind of work that it does not know.", fmt.Sprintf("nothing follows on re-applying in %q", t.op.Kind))
 	}
