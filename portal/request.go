@@ -199,11 +199,18 @@ func RetryOperation(actor string, old Operation, backupUID, replaceUID string) R
 		var err error
 		switch old.Kind {
 		case KindBackup:
+			if old.Work.Safety {
+				return Operation{}, Refuse(CodeConflict, "It saved the present state before a restore. Repeat the restore instead.")
+			}
 			op, err = ManualBackup(actor, old.Note, replaceUID)(s)
 		case KindDelete:
 			op, err = RemoveBackup(actor, backupUID)(s)
 		case KindProtect:
 			op, err = ProtectBackup(actor, backupUID, old.Protect)(s)
+		case KindRestore:
+			if op, err = MayRestore(actor, backupUID)(s); err == nil {
+				op.Work.Start = old.Work.Start
+			}
 		default:
 			return Operation{}, Refuse(CodeConflict, "This operation can't be tried again.")
 		}

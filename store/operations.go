@@ -98,6 +98,9 @@ func (db *DB) Enqueue(ctx context.Context, clientID int64, serviceUID string, re
 		if op, err = request(situation); err != nil {
 			return err
 		}
+		if err := t.saveFirst(&op, situation); err != nil {
+			return err
+		}
 		return t.insertOperation(&op, situation)
 	})
 	return op, err
@@ -361,6 +364,9 @@ func (db *DB) RequestCancel(ctx context.Context, clientID int64, serviceUID, uid
 				text, why = portal.Cancelled, "cancelled"
 			}
 			if err := t.endQueued(&op, portal.StateCancelled, text, "skipped", why); err != nil {
+				return err
+			}
+			if err := t.cancelBefore(op, actor); err != nil {
 				return err
 			}
 		} else if err := t.one(ErrStale, `UPDATE operations SET cancel_at = $1, cancel_by = $2, run_after = $3, version = version + 1 WHERE id = $4 AND version = $5`,
