@@ -45,6 +45,8 @@ func (t *turn) kindPreflight(config pve.GuestConfig) error {
 		return t.powerPreflight()
 	case portal.KindReapply:
 		return t.reapplyPreflight()
+	case portal.KindRestore:
+		return t.restorePreflight(config)
 	}
 	return t.hold("The portal met a kind of work that it does not know.", fmt.Sprintf("unknown kind %q: written by a newer version?", t.op.Kind))
 }
@@ -79,6 +81,14 @@ func finishMachine(t *turn) error {
 			text = "Your package is applied. Some of it, such as CPU and memory, holds from the machine's next start."
 		}
 		return t.end(portal.StateSucceeded, text, "", portal.SlotDone)
+	case portal.KindRestore:
+		if err := t.e.db.SaveConfig(t, t.op.ServiceID, hardwareOf(t.config)); err != nil {
+			return err
+		}
+		if t.op.Work.Start {
+			return t.onward(portal.StepStart)
+		}
+		return t.restored()
 	default:
 		return t.hold("The portal met a kind of work that it does not know.", fmt.Sprintf("nothing follows on re-applying in %q", t.op.Kind))
 	}
