@@ -41,6 +41,7 @@ func (s *Site) Register(w *web.Server) {
 	look.GET("/backups", s.showBackups)
 	look.GET("/backups/replace", s.chooseReplace)
 	look.GET("/backups/:backup/delete", s.confirmDelete)
+	look.GET("/backups/:backup/restore", s.confirmRestore)
 	look.GET("/operations", s.listOperations)
 	look.GET("/operations/:operation", s.showOperation)
 
@@ -55,6 +56,7 @@ func (s *Site) Register(w *web.Server) {
 	act.POST("/backups", s.createBackup)
 	act.POST("/schedule", s.saveSchedule)
 	act.POST("/backups/:backup/delete", s.deleteBackup)
+	act.POST("/backups/:backup/restore", s.restoreBackup)
 	act.POST("/backups/:backup/note", s.saveNote)
 	act.POST("/backups/:backup/protect", s.protectBackup)
 	act.POST("/backups/:backup/fine", s.acceptBackup)

@@ -119,6 +119,13 @@ func (tr trouble) fits(method, path string) bool {
 // done; what a person asked for is done, or has failed without any damage.
 func (sc scenario) afterTrouble() scenario {
 	strict := sc.end
+	if sc.person {
+		sc.end = func(w *world) error {
+			_, err := restoredOrWhole(w)
+			return err
+		}
+		return sc
+	}
 	if sc.do != nil {
 		sc.end = func(w *world) error {
 			err := strict(w)
@@ -159,7 +166,7 @@ func TestFaultEverywhere(t *testing.T) {
 						calls++
 					}
 				}
-				for nth := 1; nth <= sc.upTo(calls); nth++ {
+				for nth := 1; nth <= sc.upTo(calls); nth += max(sc.each, 1) {
 					w := snap.resume(t, sc)
 					w.unlockLater()
 					w.strike(tr, nth)
