@@ -21,7 +21,7 @@ func TestConfirmRestore(t *testing.T) {
 	if !pressable(a, "Restore the copy of Thu 19 Nov 13:56") && !strings.Contains(a.body, to) {
 		t.Error("the list has no button that restores")
 	}
-	a = v.get(to).want(200, "Everything since (23 h 4 min).", "First we save the present state", "All your backups, this one too.", "being read from its storage", "before the upgrade")
+	a = v.get(to).want(200, "Everything since (23 h 04 min).", "First we save the present state", "All your backups, this one too.", "being read from its storage", "before the upgrade")
 	if got := read(a.all("data-confirm")[0]); got != "h100" {
 		t.Errorf("what is to be typed: %q", got)
 	}

@@ -482,7 +482,7 @@ func (t *turn) mayAsk() bool {
 
 // restored ends a restore well.
 func (t *turn) restored() error {
-	n := t.notice()
+	n := portal.Notice{Service: t.sit.Service.UID, Machine: t.sit.Service.Name, Operation: t.op.UID, Reference: t.op.Reference}
 	text := portal.Text("Your backup is restored.")
 	if b, ok := t.copyRow(t.op.BackupID); ok {
 		text = portal.Say("Restored: your machine is as it was on %s.", t.when(b))
@@ -505,18 +505,13 @@ func (t *turn) restored() error {
 
 // tellRestoreFailed tells the client that a restore has stopped, or has failed.
 func (t *turn) tellRestoreFailed(text portal.Text) {
-	n := t.notice()
-	n.Text = string(text)
-	n.Off, n.Whole = t.op.Work.Gone, !t.op.Work.Gone
+	n := map[string]any{"service": t.sit.Service.UID, "name": t.sit.Service.Name, "operation": t.op.UID, "reference": t.op.Reference, "text": text,
+		"off": t.op.Work.Gone, "whole": !t.op.Work.Gone}
 	if t.op.Work.Broken {
-		n.Step, n.Steps = t.op.StepOf()
-		n.Off, n.Whole = true, false
+		n["step"], n["steps"] = t.op.StepOf()
+		n["off"], n["whole"] = true, false
 	}
 	t.changes.Messages = append(t.changes.Messages, store.Message{Channel: store.ToClient, ServiceID: t.op.ServiceID, Topic: portal.TopicRestoreFailed, Payload: n})
-}
-
-func (t *turn) notice() portal.Notice {
-	return portal.Notice{Service: t.sit.Service.UID, Machine: t.sit.Service.Name, Operation: t.op.UID, Reference: t.op.Reference}
 }
 
 // stoppedAt says at which of its steps a restore has stopped.

@@ -60,6 +60,9 @@ func ManualBackup(actor, note, replace string) Request {
 			if o.Kind == KindBackup && (o.State.Active() || !o.Scheduled()) {
 				return Operation{}, busyWith(s, o)
 			}
+			if o.Kind.OnMachine() && o.State.Active() || o.Kind == KindRestore {
+				return Operation{}, busyWith(s, o)
+			}
 		}
 		if err := lockedByProxmox(s); err != nil {
 			return Operation{}, err

@@ -456,8 +456,8 @@ func (db *DB) Resume(ctx context.Context, uid, actor string) (op portal.Operatio
 			return portal.Refuse(portal.CodeConflict, "Only a held operation can go on; this one is %s.", op.State.Word())
 		}
 		if err := t.one(ErrStale, `UPDATE operations SET state = 'running', failures = 0, progress_at = $1, run_after = $1, reason = '', version = version + 1,
-				attempt = CASE WHEN $4 THEN 0 ELSE attempt END, give_up_at = CASE WHEN $4 THEN max(give_up_at, $5) ELSE give_up_at END
-			WHERE id = $2 AND version = $3`, t.now.Unix(), op.ID, op.Version, op.Work.Broken, t.now.Add(portal.GiveUpAfter).Unix()); err != nil {
+				attempt = CASE WHEN $2 THEN 0 ELSE attempt END, give_up_at = CASE WHEN $2 THEN max(give_up_at, $3) ELSE give_up_at END
+			WHERE id = $4 AND version = $5`, t.now.Unix(), op.Work.Broken, t.now.Add(portal.GiveUpAfter).Unix(), op.ID, op.Version); err != nil {
 			return err
 		}
 		t.touch(op.ServiceID)
