@@ -280,7 +280,7 @@ func (t *tx) endNeedless(w waiting) error {
 		}
 		return t.endQueued(&w.op, portal.StateCancelled, portal.Say("Skipped: %s.", reason), string(portal.SlotSkipped), reason)
 	}
-	copies, err := backupsOf(t.ctx, t, w.op.ServiceID)
+	copies, err := backupsOf(t.ctx, t, w.op.ServiceID, nil)
 	if err != nil {
 		return err
 	}

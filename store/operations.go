@@ -168,10 +168,10 @@ func loadSituation(ctx context.Context, q querier, svc portal.Service, now time.
 	if s.Server, err = scanServer(q.QueryRowContext(ctx, `SELECT `+serverColumns+` FROM servers WHERE id = $1`, svc.ServerID)); err != nil {
 		return s, err
 	}
-	if s.Backups, err = backupsOf(ctx, q, svc.ID); err != nil {
+	if s.Operations, err = openOperations(ctx, q, svc.ID); err != nil {
 		return s, err
 	}
-	if s.Operations, err = operations(ctx, q, `WHERE o.service_id = $1 AND o.state IN ('queued', 'running', 'held') ORDER BY o.id`, svc.ID); err != nil {
+	if s.Backups, err = backupsOf(ctx, q, svc.ID, s.Operations); err != nil {
 		return s, err
 	}
 	var zone string
