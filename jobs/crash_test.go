@@ -71,8 +71,8 @@ func scenarios() []scenario {
 			}
 			return nil
 		}},
-		scenario{name: "restore", copies: 1, quota: 2, policy: overlap, each: 9, person: true, do: pressRestore, end: restored},
-		scenario{name: "restore-without-safety", copies: 1, quota: 2, policy: overlap, each: 4, unsafe: true, person: true, do: pressRestore, end: restored},
+		scenario{name: "restore", copies: 1, quota: 2, policy: overlap, each: 31, person: true, do: pressRestore, end: restored},
+		scenario{name: "restore-without-safety", copies: 1, quota: 2, policy: overlap, each: 13, unsafe: true, person: true, do: pressRestore, end: restored},
 	)
 }
 
@@ -96,7 +96,7 @@ func restoredOrWhole(w *world) (done bool, err error) {
 		return false, fmt.Errorf("%d copies, there were %d", len(w.complete()), w.sc.copies)
 	}
 	g := w.machine()
-	if !g.Running || len(g.Disks) != 1 || w.config().Stump() {
+	if !g.Running || len(g.Disks) != 1 || w.machine().Stump {
 		return false, fmt.Errorf("running %v, disks %+v", g.Running, g.Disks)
 	}
 	for _, op := range w.operations() {
@@ -118,11 +118,11 @@ func restoredOrWhole(w *world) (done bool, err error) {
 
 // resumeHeld is the person who sees that a restore has stopped, and presses Retry.
 func (w *world) resumeHeld() {
-	tries := 0
+	tries, next := 0, time.Time{}
 	w.onStep = append(w.onStep, func() {
 		for _, op := range w.operations() {
-			if op.State == portal.StateHeld && op.Kind == portal.KindRestore && tries < 4 {
-				tries++
+			if op.State == portal.StateHeld && op.Kind == portal.KindRestore && tries < 4 && !w.clock.Now().Before(next) {
+				tries, next = tries+1, w.clock.Now().Add(10*time.Minute)
 				if op.Reason == "" || op.StaffReason == "" {
 					w.wrong("held without a reason")
 				}
@@ -506,7 +506,7 @@ func (g *guarded) promise(r *http.Request) {
 		}
 		g.audited("pve.restore", ops[i].UID)
 	case strings.HasSuffix(path, "/status/start"):
-		if slices.ContainsFunc(ops, func(o portal.Operation) bool { return o.Work.Broken }) || w.config().Stump() {
+		if slices.ContainsFunc(ops, func(o portal.Operation) bool { return o.Work.Broken }) || w.machine().Stump {
 			w.wrong("a start is sent while the machine is not whole")
 		}
 	}

@@ -229,6 +229,11 @@ func restoreReady(t *turn) error {
 	if s.Status != "stopped" {
 		return t.over(t.onward(portal.StepPowerOff)) // somebody has started it
 	}
+	if _, text, staff, err := t.roomFor(a, machineOf(t.config, t.sit.Service.VMID, false)); err != nil {
+		return t.over(t.cannotLook(err))
+	} else if text != "" {
+		return t.over(t.stopRestore(text, staff))
+	}
 	t.op.Work.Before = fingerprint(t.config.Raw)
 	if t.op.Work.Broken {
 		return nil // what it was is kept already

@@ -447,13 +447,13 @@ func TestSafetyCopies(t *testing.T) {
 		t.Fatalf("safety copies %v, want %s alone\n%s", got, second.UID, w.story())
 	}
 	w.make(1) // else the safety copy is the newest good one
-	w.run(6 * 24 * time.Hour)
+	w.clock.set(w.clock.Now().Add(6 * 24 * time.Hour))
 	w.must(w.engine.Clean(t.Context()))
 	w.run(time.Hour)
 	if got := safety(); len(got) != 1 {
 		t.Fatalf("after six days: %v\n%s", got, w.story())
 	}
-	w.run(2 * 24 * time.Hour)
+	w.clock.set(w.clock.Now().Add(2 * 24 * time.Hour))
 	w.must(w.engine.Clean(t.Context()))
 	w.run(time.Hour)
 	if got := safety(); len(got) != 0 {
