@@ -67,7 +67,7 @@ var fixedColumns = map[string]string{
 	"services":         "hardware own addresses",
 	"schedules":        "days",
 	"operations":       "reference timing actor known_upids dump_place delete_place work",
-	"backups":          "disks_in disks_out",
+	"backups":          "disks_in disks_out contents",
 	"snapshots":        "hardware",
 	"pauses":           "scope target created_by",
 	"audit":            "actor entity_uid",
