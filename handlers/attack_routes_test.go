@@ -265,7 +265,7 @@ func (a *arena) service() (portal.Service, target) {
 	a.t.Helper()
 	a.vmid++
 	svc := a.addService(a.client, a.vmid, fmt.Sprintf("h%d", a.vmid))
-	return svc, target{service: svc.UID, server: a.pve.UID, storage: fmt.Sprint(a.store.ID), snapshot: a.addSnapshot(svc, "", time.Hour, 71*time.Hour).UID}
+	return svc, target{service: svc.UID, server: a.pve.UID, storage: fmt.Sprint(a.store.ID), snapshot: a.addSnapshot(svc, "a description", time.Hour, 71*time.Hour).UID}
 }
 
 func (a *arena) idle() target {
