@@ -138,6 +138,8 @@ var attackedRoutes = map[string]attacked{
 	"POST /services/:uid/backups/:backup/protect":         {want: clientActs, fields: "protect=1"},
 	"POST /services/:uid/backups/:backup/fine":            {want: clientActs, about: (*arena).suspect},
 	"POST /services/:uid/backups/:backup/dismiss":         {want: clientActs, about: (*arena).gone},
+	"GET /services/:uid/backups/:backup/restore":          {want: clientLooks},
+	"POST /services/:uid/backups/:backup/restore":         {want: clientActs, fields: "confirm=h100&start=1", late: true},
 
 	"GET /admin":                                         {want: staffLooks},
 	"GET /admin/audit":                                   {want: staffLooks},

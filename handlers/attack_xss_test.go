@@ -71,7 +71,7 @@ var fixedColumns = map[string]string{
 	"machine_configs":  "machine",
 	"disk_places":      "node name type",
 	"operations":       "reference timing actor known_upids dump_place delete_place work",
-	"backups":          "disks_in disks_out",
+	"backups":          "disks_in disks_out contents",
 	"pauses":           "scope target created_by",
 	"audit":            "actor entity_uid",
 	"outbox":           "channel bundle",

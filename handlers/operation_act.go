@@ -55,6 +55,9 @@ func (s *Site) retry(ctx context.Context, clientID int64, serviceUID, uid, actor
 	if err != nil {
 		return portal.Operation{}, err
 	}
+	if old.Kind == portal.KindRestore && old.State == portal.StateHeld {
+		return s.db.ResumeRestore(ctx, clientID, serviceUID, old.UID, "", actor)
+	}
 	if old.RetriedBy != "" {
 		return portal.Operation{}, portal.Refuse(portal.CodeConflict, "This has been tried again already.").
 			With(portal.WayOut{Action: "open_operation", Label: "See the retry", UID: old.RetriedBy})

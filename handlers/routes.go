@@ -45,6 +45,7 @@ func (s *Site) Register(w *web.Server) {
 	look.GET("/snapshots/:snapshot/rollback", s.confirmRollback)
 	look.GET("/snapshots/:snapshot/delete", s.confirmSnapshotRemoval)
 	look.GET("/snapshots/:snapshot/description", s.backToSnapshots)
+	look.GET("/backups/:backup/restore", s.confirmRestore)
 	look.GET("/operations", s.listOperations)
 	look.GET("/operations/:operation", s.showOperation)
 
@@ -59,6 +60,7 @@ func (s *Site) Register(w *web.Server) {
 	act.POST("/backups", s.createBackup)
 	act.POST("/schedule", s.saveSchedule)
 	act.POST("/backups/:backup/delete", s.deleteBackup)
+	act.POST("/backups/:backup/restore", s.restoreBackup)
 	act.POST("/backups/:backup/note", s.saveNote)
 	act.POST("/backups/:backup/protect", s.protectBackup)
 	act.POST("/backups/:backup/fine", s.acceptBackup)

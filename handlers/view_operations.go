@@ -57,6 +57,12 @@ func (t teller) title(line store.OperationLine) portal.Text {
 		return "End of the protection of the copy"
 	case line.Kind == portal.KindProtect:
 		return portal.Say("End of the protection of the copy of %s", of.When)
+	case line.Kind == portal.KindRestore && of.IsZero():
+		return "Restore"
+	case line.Kind == portal.KindRestore:
+		return portal.Say("Restore of the copy of %s", of.When)
+	case line.Work.Safety:
+		return "Backup before a restore"
 	case line.Scheduled():
 		return "Scheduled backup"
 	}
@@ -136,6 +142,8 @@ func unharmed(o portal.Operation) portal.Text {
 		return ""
 	case snapshotWork(o.Kind):
 		return "Your machine's data and your backups are untouched."
+	case o.Kind == portal.KindRestore:
+		return ""
 	case o.Kind != portal.KindBackup:
 		return "Your machine and your other backups were not touched."
 	case o.Evicted && o.Timing == portal.TimingBefore:
@@ -200,6 +208,9 @@ func stepTitle(o portal.Operation, step string) portal.Text {
 
 // steps shows which steps are done, which one is under way, and which are to come.
 func (t teller) steps(o store.OperationView) []templates.Step {
+	if o.Kind == portal.KindRestore {
+		return t.restoreSteps(o)
+	}
 	names := stepsOf(o.Operation)
 	if snapshotWork(o.Kind) {
 		names = snapshotSteps(o.OperationLine)
@@ -277,6 +288,9 @@ func (v *shown) operationPage(f templates.Frame, o store.OperationView) template
 	view.HideCancel = view.HideCancel || o.Kind != portal.KindBackup && o.State != portal.StateQueued
 	if !view.HideRetry {
 		view.Retry = v.may(portal.RetryOperation(v.login.Actor(), o.Operation, o.CopyUID, o.Replace))
+	}
+	if o.Kind == portal.KindRestore {
+		v.restoreOperation(o, &view)
 	}
 	for _, open := range v.Operations {
 		if open.ID != o.ID {

@@ -53,6 +53,10 @@ func (v *shown) status() templates.Status {
 		return templates.Status{State: "unknown", Text: "Unknown", Detail: portal.Say("Last seen %s", v.since(v.Service.SeenAt))}
 	case op != nil && snapshotWork(op.Kind):
 		return templates.Status{State: "busy", Text: "Busy", Detail: sinceOf(snapshotBusy(*op), op.StartedAt, v.Now, v.loc)}
+	case op != nil && op.Kind == portal.KindRestore && op.State == portal.StateHeld:
+		return templates.Status{State: "busy", Text: "Off", Detail: "A restore has stopped; the machine is not whole"}
+	case op != nil && op.Kind == portal.KindRestore:
+		return templates.Status{State: "busy", Text: "Busy", Detail: portal.Say("Restoring since %s", v.since(op.StartedAt))}
 	case op != nil && op.State == portal.StateHeld:
 		return templates.Status{State: "busy", Text: "Busy", Detail: portal.Say("Our team is looking at a backup since %s", v.since(op.StartedAt))}
 	case op != nil:
@@ -159,7 +163,13 @@ func (v *shown) protection() templates.Protection {
 		in.Next = next[0].Due
 	}
 	p := portal.ProtectionOf(in)
-	return templates.Protection{Sentence: p.Sentence, Tone: map[portal.Level]templates.Tone{
+	var restore *templates.WayOut
+	if newest := v.newest(); newest != nil {
+		if b, ok := v.backup(newest.ID); ok && v.mayRestore(b).Can {
+			restore = &templates.WayOut{Label: "Restore the newest", Href: v.path("backups", b.UID, "restore")}
+		}
+	}
+	return templates.Protection{Sentence: p.Sentence, Restore: restore, Tone: map[portal.Level]templates.Tone{
 		portal.LevelOK: templates.ToneGood, portal.LevelWarn: templates.ToneWarn, portal.LevelBad: templates.ToneBad,
 	}[p.Level]}
 }

@@ -120,6 +120,13 @@ func (tr trouble) fits(method, path string) bool {
 // done; what a person asked for is done, or has failed without any damage.
 func (sc scenario) afterTrouble() scenario {
 	strict := sc.end
+	if sc.person {
+		sc.end = func(w *world) error {
+			_, err := restoredOrWhole(w)
+			return err
+		}
+		return sc
+	}
 	if sc.do != nil {
 		sc.end = func(w *world) error {
 			err := strict(w)
@@ -160,7 +167,7 @@ func TestFaultEverywhere(t *testing.T) {
 						calls++
 					}
 				}
-				step, last := 1, sc.upTo(calls)
+				step, last := max(sc.each, 1), sc.upTo(calls)
 				if sc.spread {
 					step, last = (calls+sc.most-1)/sc.most, calls
 				}

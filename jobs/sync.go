@@ -374,7 +374,10 @@ func (e *Engine) checkConfig(ctx context.Context, s portal.Service) error {
 	if err != nil {
 		return nil //nolint:nilerr // Sync says what is wrong; gone is believed from whole inventories only
 	}
-	if config.Stump() || s.Identity.Same(identityOf(config)) {
+	if config.Stump() {
+		return e.db.SaveConfig(ctx, s.ID, s.Hardware) // what stands in the machine's place says nothing of it
+	}
+	if s.Identity.Same(identityOf(config)) {
 		return errors.Join(e.db.SaveConfig(ctx, s.ID, hardwareOf(config)), e.checkSnapshots(ctx, l, s, config))
 	}
 	return e.db.SetServiceState(ctx, "engine", s, portal.ServiceMachineReplaced, "its config has uuid "+config.UUID)

@@ -40,6 +40,7 @@ func init() {
 		portal.KindRollback: {
 			portal.StepPowerOff: rollbackOff(), portal.StepRollback: rollbackStep(), portal.StepReapply: reapplyStep, portal.StepStart: powerOn((*turn).rolledBack),
 		},
+		portal.KindRestore: restoreSteps(),
 	}
 }
 
@@ -342,6 +343,10 @@ func (t *turn) hold(text portal.Text, staff string) error {
 	if err := t.load(); err != nil {
 		return err
 	}
+	if t.op.Kind == portal.KindRestore && t.op.Work.Broken {
+		t.tellRestoreFailed(text)
+		text = t.stoppedAt(text)
+	}
 	t.op.State, t.op.Reason, t.op.StaffReason = portal.StateHeld, text, staff
 	t.note("failed", text, staff)
 	t.tellStaff("operation.held", staff)
@@ -350,6 +355,9 @@ func (t *turn) hold(text portal.Text, staff string) error {
 
 // fail ends the operation badly. What is unharmed is said with it.
 func (t *turn) fail(text portal.Text, staff string) error {
+	if t.op.Work.Broken {
+		return t.hold(text, staff) // nobody may start what stands in the machine's place
+	}
 	if t.dumped() {
 		return t.succeedWithWarning(staff)
 	}
@@ -391,7 +399,11 @@ func (t *turn) end(state portal.State, text portal.Text, staff string, slot port
 		if slot == portal.SlotMissed && t.op.Scheduled() {
 			topic = "backup.missed"
 		}
-		t.tell(topic, text)
+		if t.op.Kind == portal.KindRestore {
+			t.tellRestoreFailed(text)
+		} else {
+			t.tell(topic, text)
+		}
 		t.tellStaff(string(t.op.Kind)+".failed", staff)
 	}
 	if t.changes.Backup == nil {

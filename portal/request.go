@@ -61,6 +61,9 @@ func ManualBackup(actor, note, replace string) Request {
 			if o.Kind == KindBackup && (o.State.Active() || !o.Scheduled()) {
 				return Operation{}, busyWith(s, o)
 			}
+			if o.Kind.OnMachine() && o.State.Active() || o.Kind == KindRestore {
+				return Operation{}, busyWith(s, o)
+			}
 		}
 		if err := lockedByProxmox(s); err != nil {
 			return Operation{}, err
@@ -200,6 +203,9 @@ func RetryOperation(actor string, old Operation, backupUID, replaceUID string) R
 		var err error
 		switch old.Kind {
 		case KindBackup:
+			if old.Work.Safety {
+				return Operation{}, Refuse(CodeConflict, "It saved the present state before a restore. Repeat the restore instead.")
+			}
 			op, err = ManualBackup(actor, old.Note, replaceUID)(s)
 		case KindDelete:
 			op, err = RemoveBackup(actor, backupUID)(s)
@@ -211,6 +217,10 @@ func RetryOperation(actor string, old Operation, backupUID, replaceUID string) R
 			op, err = RequestSnapshotRemoval(actor, s.snapshotByID(old.SnapshotID))(s)
 		case KindRollback:
 			return Operation{}, Refuse(CodeConflict, "A rollback is not repeated blindly: begin it again from the page of snapshots, which says what would happen.")
+		case KindRestore:
+			if op, err = MayRestore(actor, backupUID)(s); err == nil {
+				op.Work.Start = old.Work.Start
+			}
 		default:
 			return Operation{}, Refuse(CodeConflict, "This operation can't be tried again.")
 		}

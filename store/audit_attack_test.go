@@ -196,6 +196,7 @@ var undo = []string{
 	`ALTER TABLE services DROP COLUMN own`, `ALTER TABLE products DROP COLUMN safety_copy`, `ALTER TABLE products DROP COLUMN snapshot_memory`,
 	`ALTER TABLE services DROP COLUMN addresses`, `ALTER TABLE services DROP COLUMN snapshots_at`, `ALTER TABLE services DROP COLUMN snapshots_why`,
 	`DROP INDEX outbox_bundle`, `ALTER TABLE outbox DROP COLUMN bundle`, `ALTER TABLE logins DROP COLUMN mail_switches`,
+	`DROP INDEX backups_unread`, `DROP INDEX backups_safety`, `ALTER TABLE backups DROP COLUMN contents`, `ALTER TABLE backups DROP COLUMN contents_due`, `ALTER TABLE backups DROP COLUMN contents_tries`,
 	`DROP TABLE mails`, `DROP TABLE mail_reports`, `DROP TABLE forgotten`, `DROP TABLE password_resets`, `DROP TABLE devices`,
 }
 

@@ -98,6 +98,9 @@ func (db *DB) Enqueue(ctx context.Context, clientID int64, serviceUID string, re
 		if op, err = request(situation); err != nil {
 			return err
 		}
+		if err := t.saveFirst(&op, situation); err != nil {
+			return err
+		}
 		return t.insertOperation(&op, situation)
 	})
 	return op, err
@@ -391,6 +394,9 @@ func (db *DB) RequestCancel(ctx context.Context, clientID int64, serviceUID, uid
 			if err := t.endQueued(&op, portal.StateCancelled, text, "skipped", why); err != nil {
 				return err
 			}
+			if err := t.cancelBefore(op, actor); err != nil {
+				return err
+			}
 		} else if err := t.one(ErrStale, `UPDATE operations SET cancel_at = $1, cancel_by = $2, run_after = $3, version = version + 1 WHERE id = $4 AND version = $5`,
 			t.now.Unix(), actor, t.now.Unix(), op.ID, op.Version); err != nil {
 			return err
@@ -480,8 +486,9 @@ func (db *DB) Resume(ctx context.Context, uid, actor string) (op portal.Operatio
 		if op.State != portal.StateHeld {
 			return portal.Refuse(portal.CodeConflict, "Only a held operation can go on; this one is %s.", op.State.Word())
 		}
-		if err := t.one(ErrStale, `UPDATE operations SET state = 'running', failures = 0, progress_at = $1, run_after = $1, reason = '', version = version + 1
-			WHERE id = $2 AND version = $3`, t.now.Unix(), op.ID, op.Version); err != nil {
+		if err := t.one(ErrStale, `UPDATE operations SET state = 'running', failures = 0, progress_at = $1, run_after = $1, reason = '', version = version + 1,
+				attempt = CASE WHEN $2 THEN 0 ELSE attempt END, give_up_at = CASE WHEN $2 THEN max(give_up_at, $3) ELSE give_up_at END
+			WHERE id = $4 AND version = $5`, t.now.Unix(), op.Work.Broken, t.now.Add(portal.GiveUpAfter).Unix(), op.ID, op.Version); err != nil {
 			return err
 		}
 		t.touch(op.ServiceID)

@@ -280,6 +280,8 @@ type OperationView struct {
 	RetriedBy string // uid of the operation that tries it again
 	Replace   string // uid of the copy that is to be removed for it
 	Victim    string // uid of the copy that was removed to make room
+
+	BeforeBegan time.Time // when the operation began that goes before it; zero = there is none, or it waits
 }
 
 // OperationView reads an operation of a client's service by the uids of both. clientID 0 means staff, who need
@@ -302,12 +304,16 @@ func (db *DB) OperationView(ctx context.Context, clientID int64, serviceUID, uid
 		if v.Steps, err = stepNotes(ctx, q, line.ID); err != nil {
 			return err
 		}
-		return q.QueryRowContext(ctx, `SELECT
+		var began sql.NullInt64
+		err = q.QueryRowContext(ctx, `SELECT
 				COALESCE((SELECT p.uid FROM operations p WHERE p.id = $1), ''),
 				COALESCE((SELECT r.uid FROM operations r WHERE r.service_id = $2 AND r.id > $3 AND r.retry_of = $3 ORDER BY r.id LIMIT 1), ''),
 				COALESCE((SELECT b.uid FROM backups b WHERE b.id = $4 AND b.removed_at IS NULL), ''),
-				COALESCE((SELECT w.uid FROM backups w WHERE w.id = $5), '')`,
-			line.RetryOf, line.ServiceID, line.ID, line.ReplaceID, line.VictimID).Scan(&v.RetryOf, &v.RetriedBy, &v.Replace, &v.Victim)
+				COALESCE((SELECT w.uid FROM backups w WHERE w.id = $5), ''),
+				(SELECT a.started_at FROM operations a WHERE a.id = $6)`,
+			line.RetryOf, line.ServiceID, line.ID, line.ReplaceID, line.VictimID, line.AfterID).Scan(&v.RetryOf, &v.RetriedBy, &v.Replace, &v.Victim, &began)
+		v.BeforeBegan = at(began)
+		return err
 	})
 	return v, err
 }

@@ -62,7 +62,7 @@ CREATE TABLE backups (
     missing_looks   INTEGER NOT NULL DEFAULT 0,
     removed_at      INTEGER,
     removed_how     TEXT    NOT NULL DEFAULT '' CHECK (removed_how IN ('', 'evicted', 'by client', 'by staff', 'outside', 'cleared', 'never made')),
-    removed_by      INTEGER REFERENCES operations (id),
+    removed_by      INTEGER REFERENCES operations (id), contents TEXT NOT NULL DEFAULT '' /* JSON of portal.Contents; '' = not read yet */, contents_due INTEGER NOT NULL DEFAULT 0 /* when it is to be read, where it wasn't */, contents_tries INTEGER NOT NULL DEFAULT 0,
     CHECK (service_id IS NOT NULL OR class = 'external'),
     CHECK (class IN ('running', 'failed') OR volid IS NOT NULL),
     CHECK ((removed_at IS NULL) = (removed_how = ''))
@@ -78,7 +78,11 @@ CREATE INDEX backups_removed ON backups (server_id, storage, removed_at) WHERE r
 
 CREATE INDEX backups_removed_by ON backups (removed_by) WHERE removed_by IS NOT NULL;
 
+CREATE INDEX backups_safety ON backups (keep_until) WHERE keep_until IS NOT NULL AND removed_at IS NULL;
+
 CREATE INDEX backups_service ON backups (service_id, started_at) WHERE removed_at IS NULL;
+
+CREATE INDEX backups_unread ON backups (contents_due) WHERE contents = '' AND removed_at IS NULL AND class IN ('good', 'suspect');
 
 CREATE UNIQUE INDEX backups_volume ON backups (server_id, node, storage, volid) WHERE volid IS NOT NULL AND removed_at IS NULL;
 

@@ -262,15 +262,15 @@ func (s *secretive) upgrade() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := raw.Exec(`DELETE FROM goose_db_version WHERE version_id = 8; DROP TABLE disk_places; DROP TABLE machine_configs;
-		DROP TABLE snapshot_configs`); err != nil {
+	if _, err := raw.Exec(`DELETE FROM goose_db_version WHERE version_id = 9; DROP INDEX backups_unread; DROP INDEX backups_safety;
+		ALTER TABLE backups DROP COLUMN contents; ALTER TABLE backups DROP COLUMN contents_due; ALTER TABLE backups DROP COLUMN contents_tries`); err != nil {
 		s.t.Fatal(err)
 	}
 	if err := raw.Close(); err != nil {
 		s.t.Fatal(err)
 	}
 	s.run(exitDone, "migrate", "--json")
-	if _, err := os.Stat(s.b.path("stowage.db.before-8")); err != nil {
+	if _, err := os.Stat(s.b.path("stowage.db.before-9")); err != nil {
 		s.t.Error(err)
 	}
 }
