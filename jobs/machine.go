@@ -20,6 +20,9 @@ func (t *turn) machinePreflight() error {
 	if t.sit.Service.State != portal.ServiceActive && !t.mayWhileSuspended() {
 		return t.end(portal.StateFailed, "The service is not active, so nothing was done.", "service "+string(t.sit.Service.State), portal.SlotSkipped)
 	}
+	if t.op.Kind == portal.KindReinstall && t.op.Work.Broken {
+		return t.stumpPreflight()
+	}
 	config, goOn, err := t.machine()
 	if err != nil || !goOn {
 		return err
@@ -44,6 +47,10 @@ func (t *turn) kindPreflight(config pve.GuestConfig) error {
 		return t.powerPreflight()
 	case portal.KindReapply:
 		return t.reapplyPreflight()
+	case portal.KindPassword:
+		return t.passwordPreflight(config)
+	case portal.KindReinstall:
+		return t.reinstallPreflight(config)
 	}
 	return t.hold("The portal met a kind of work that it does not know.", fmt.Sprintf("unknown kind %q: written by a newer version?", t.op.Kind))
 }
@@ -78,6 +85,8 @@ func finishMachine(t *turn) error {
 			text = "Your package is applied. Some of it, such as CPU and memory, holds from the machine's next start."
 		}
 		return t.end(portal.StateSucceeded, text, "", portal.SlotDone)
+	case portal.KindReinstall:
+		return t.reinstalled()
 	default:
 		return t.hold("The portal met a kind of work that it does not know.", fmt.Sprintf("nothing follows on re-applying in %q", t.op.Kind))
 	}

@@ -204,6 +204,14 @@ func RetryOperation(actor string, old Operation, backupUID, replaceUID string) R
 			op, err = RemoveBackup(actor, backupUID)(s)
 		case KindProtect:
 			op, err = ProtectBackup(actor, backupUID, old.Protect)(s)
+		case KindPower:
+			op, err = Power(actor, old.Work.Action, false)(s)
+		case KindPassword:
+			op, err = RequestPassword(actor)(s)
+		case KindReinstall:
+			op, err = RequestReinstall(actor, old.Work.Template, ReinstallWord)(s)
+		case KindReapply:
+			op, err = ApplyPackage(actor)(s)
 		default:
 			return Operation{}, Refuse(CodeConflict, "This operation can't be tried again.")
 		}
