@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"stowage/portal"
 	"stowage/pve"
@@ -98,4 +99,69 @@ func (t *turn) reapplyPreflight() error {
 		return err
 	}
 	return t.onward(portal.StepReapply)
+}
+
+// powerOff shuts the machine down, and takes its power away where the system inside doesn't follow. It is a step of
+// whatever needs the machine off; next says what follows.
+func powerOff(next func(*turn) error) step {
+	return errand{
+		call: "pve.shutdown", types: []string{"qmshutdown", "qmstop", "hastop"},
+		begun: func(*turn) portal.Text { return "Your machine is shut down." },
+		done: func(t *turn, _ portal.TaskSight) (bool, error) {
+			s, err := t.status()
+			if err == nil && s.Status == "stopped" && t.op.Work.StopAt.IsZero() {
+				t.op.Work.StopAt = t.now
+			}
+			return s.Status == "stopped" && s.Lock == "", err
+		},
+		send: func(t *turn) (pve.UPID, error) {
+			if t.op.Attempt > 0 { // it was asked, and didn't follow
+				return t.link.client.Stop(t, t.op.Node, t.sit.Service.VMID, true)
+			}
+			return t.link.client.Shutdown(t, t.op.Node, t.sit.Service.VMID, shutdownWait, true)
+		},
+		next: func(t *turn) error {
+			t.note("done", "Your machine is off.", "")
+			return next(t)
+		},
+		tries: 3,
+		wrong: func(_ *turn, failure string) portal.Text {
+			return portal.Sentences("Your machine could not be shut down.", plainMachine(failure))
+		},
+	}.step()
+}
+
+// afterStop is how long a machine rests between its stop and its next start: on 9.x a start right behind a stop leaves
+// its lock file held for half a minute (pve/differences: A1).
+const afterStop = 2 * time.Second
+
+// powerOn starts the machine and sees that it runs. It is a step of whatever has put the machine in order.
+func powerOn(next func(*turn) error) step {
+	return errand{
+		call: "pve.start", types: []string{"qmstart", "hastart"},
+		begun: func(*turn) portal.Text { return "Your machine is started." },
+		done: func(t *turn, _ portal.TaskSight) (bool, error) {
+			s, err := t.status()
+			return s.Status == "running", err
+		},
+		ready: func(t *turn) error {
+			if t.op.Work.Broken {
+				return t.over(t.hold("Your machine is not in order, so it is not started. Our team has been told.", "a start was due while the machine is broken"))
+			}
+			if rest := t.op.Work.StopAt.Add(afterStop).Sub(t.now); rest > 0 && !t.op.Work.StopAt.IsZero() {
+				t.op.RunAfter = t.now.Add(rest)
+				return t.over(t.save("rest"))
+			}
+			return nil
+		},
+		send: func(t *turn) (pve.UPID, error) { return t.link.client.Start(t, t.op.Node, t.sit.Service.VMID) },
+		next: func(t *turn) error {
+			t.note("done", "Your machine runs.", "")
+			return next(t)
+		},
+		tries: 3,
+		wrong: func(_ *turn, failure string) portal.Text {
+			return portal.Sentences("Your machine could not be started.", plainMachine(failure))
+		},
+	}.step()
 }
