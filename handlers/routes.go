@@ -41,6 +41,9 @@ func (s *Site) Register(w *web.Server) {
 	look.GET("/backups", s.showBackups)
 	look.GET("/backups/replace", s.chooseReplace)
 	look.GET("/backups/:backup/delete", s.confirmDelete)
+	look.GET("/power", s.confirmPower)
+	look.GET("/password", s.confirmPassword)
+	look.GET("/reinstall", s.confirmReinstall)
 	look.GET("/operations", s.listOperations)
 	look.GET("/operations/:operation", s.showOperation)
 
@@ -59,6 +62,9 @@ func (s *Site) Register(w *web.Server) {
 	act.POST("/backups/:backup/protect", s.protectBackup)
 	act.POST("/backups/:backup/fine", s.acceptBackup)
 	act.POST("/backups/:backup/dismiss", s.dismissBackup)
+	act.POST("/power", s.power)
+	act.POST("/password", s.resetPassword)
+	act.POST("/reinstall", s.reinstall)
 	act.POST("/operations/:operation/cancel", s.cancelOperation)
 	act.POST("/operations/:operation/retry", s.retryOperation)
 

@@ -220,9 +220,15 @@ func (v *shown) stale(o portal.Operation) portal.Text {
 	case o.WaitsFor == "we can't reach your host":
 		since = o.ProgressAt
 	case v.standstill() != nil && !v.Pulse.TickAt.IsZero():
+		if o.Kind.OnMachine() {
+			return portal.Say("The portal has not looked at your host since %s. What has begun goes on there without it.", v.since(v.Pulse.TickAt))
+		}
 		return portal.Say("The portal has not looked at your host since %s. The backup goes on there without it.", v.since(v.Pulse.TickAt))
 	default:
 		return ""
+	}
+	if o.Kind.OnMachine() {
+		return portal.Say("We can't reach your host since %s. What has begun goes on there without us.", v.since(since))
 	}
 	return portal.Say("We can't reach your host since %s. A backup that has begun goes on there without us.", v.since(since))
 }
@@ -238,6 +244,10 @@ func (v *shown) cardTitle(o portal.Operation) portal.Text {
 		return "Protecting a copy"
 	case o.Kind == portal.KindProtect:
 		return "Ending the protection of a copy"
+	case o.Kind.OnMachine() && o.State == portal.StateQueued:
+		return machineTitle(o)
+	case o.Kind.OnMachine():
+		return machineCard(o, v.Service.Name)
 	case o.State == portal.StateQueued && o.Scheduled():
 		return "The scheduled backup waits"
 	case o.State == portal.StateQueued:
@@ -257,6 +267,9 @@ func (v *shown) stepWords(o portal.Operation) portal.Text {
 		return "Being cancelled"
 	case o.WaitsFor != "":
 		return portal.Say("Waiting: %s", o.WaitsFor)
+	}
+	if o.Kind.OnMachine() {
+		return machineStepTitle(o, o.Step)
 	}
 	switch o.Step {
 	case portal.StepPreflight:

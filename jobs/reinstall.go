@@ -316,8 +316,11 @@ func (t *turn) installedAnew() error {
 
 func init() {
 	dropSnapshots.next = func(t *turn) error {
+		if t.op.Work.Now == nil { // there is none left
+			return t.onward(portal.StepDetach)
+		}
 		t.op.Work.Now = nil
-		return t.onward(portal.StepSnapshotDelete) // the next, or none
+		return t.onward(portal.StepSnapshotDelete)
 	}
 }
 

@@ -1,6 +1,9 @@
 package portal
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Situation is all that a request needs to know of a service to be granted or refused. It is loaded inside the
 // write transaction that would insert the operation, so that two requests at once can't both be granted.
@@ -207,6 +210,9 @@ func RetryOperation(actor string, old Operation, backupUID, replaceUID string) R
 		case KindPower:
 			op, err = Power(actor, old.Work.Action, false)(s)
 		case KindPassword:
+			if !strings.HasPrefix(actor, "client:") {
+				return Operation{}, Refuse(CodeConflict, "A new password is shown to whoever asks for it, so only the customer can ask for one.")
+			}
 			op, err = RequestPassword(actor)(s)
 		case KindReinstall:
 			op, err = RequestReinstall(actor, old.Work.Template, ReinstallWord)(s)

@@ -40,11 +40,11 @@ type Service struct {
 	// is the last one, exact, for staff.
 	LockStaleAt time.Time
 	LockTask    string
-	Uptime    time.Duration
-	Hardware  Hardware
-	Addresses []string // where it can be reached
-	SeenAt    time.Time
-	ConfigAt  time.Time
+	Uptime      time.Duration
+	Hardware    Hardware
+	Addresses   []string // where it can be reached
+	SeenAt      time.Time
+	ConfigAt    time.Time
 }
 
 // QuotaIn gives the number of copies the service may keep.

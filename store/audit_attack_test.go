@@ -195,6 +195,7 @@ var undo = []string{
 	`DROP TABLE audit_head`,
 	`ALTER TABLE services DROP COLUMN own`, `ALTER TABLE products DROP COLUMN safety_copy`, `ALTER TABLE products DROP COLUMN snapshot_memory`,
 	`ALTER TABLE services DROP COLUMN addresses`, `ALTER TABLE services DROP COLUMN snapshots_at`, `ALTER TABLE services DROP COLUMN snapshots_why`,
+	`ALTER TABLE services DROP COLUMN lock_looked_at`, `ALTER TABLE services DROP COLUMN lock_stale_at`, `ALTER TABLE services DROP COLUMN lock_task`,
 	`DROP INDEX outbox_bundle`, `ALTER TABLE outbox DROP COLUMN bundle`, `ALTER TABLE logins DROP COLUMN mail_switches`,
 	`DROP TABLE mails`, `DROP TABLE mail_reports`, `DROP TABLE forgotten`, `DROP TABLE password_resets`, `DROP TABLE devices`,
 }

@@ -32,6 +32,7 @@ type OperationPage struct {
 	Frame
 	Service   ServiceHead
 	Operation OperationView
+	Secret    *Secret // shown this once, above what changes by itself
 	Live      bool
 }
 
@@ -59,7 +60,8 @@ type OperationView struct {
 	Retry      Act
 	HideCancel bool
 	HideRetry  bool
-	RetryOf    string // uid of the operation before
+	Ways       []WayOut // what helps now, or comes next
+	RetryOf    string   // uid of the operation before
 	RetriedBy  string
 	CancelTo   string // form actions; "" is the client's
 	RetryTo    string

@@ -262,15 +262,15 @@ func (s *secretive) upgrade() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := raw.Exec(`DELETE FROM goose_db_version WHERE version_id = 7; ALTER TABLE services DROP COLUMN addresses;
-		ALTER TABLE services DROP COLUMN snapshots_at; ALTER TABLE services DROP COLUMN snapshots_why`); err != nil {
+	if _, err := raw.Exec(`DELETE FROM goose_db_version WHERE version_id = 10; ALTER TABLE services DROP COLUMN lock_looked_at;
+		ALTER TABLE services DROP COLUMN lock_stale_at; ALTER TABLE services DROP COLUMN lock_task`); err != nil {
 		s.t.Fatal(err)
 	}
 	if err := raw.Close(); err != nil {
 		s.t.Fatal(err)
 	}
 	s.run(exitDone, "migrate", "--json")
-	if _, err := os.Stat(s.b.path("stowage.db.before-7")); err != nil {
+	if _, err := os.Stat(s.b.path("stowage.db.before-10")); err != nil {
 		s.t.Error(err)
 	}
 }
