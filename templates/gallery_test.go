@@ -432,11 +432,11 @@ func gallery() []picture {
 	add("operations-empty", OperationsPage{Frame: serviceFrame(portal.Say("History of %s", "h100")), Service: head(TabOperations)})
 	add("operation-failed", OperationPage{Frame: serviceFrame("Scheduled backup"), Service: head(TabOperations), Operation: failedOperation()})
 	add("operation-running", OperationPage{Frame: serviceFrame("Backup"), Service: head(TabOperations), Operation: runningOperation(), Live: true})
-	fresh := failedOperation()
-	fresh.Kind, fresh.State, fresh.Title, fresh.Sentence, fresh.Unharmed, fresh.Told, fresh.HideRetry, fresh.Log = "password", "succeeded", "New password", portal.Say("The new password of %s holds from the machine's next start.", "debian"), "", "", true, nil
-	fresh.Steps = []Step{{Title: "Look at the machine and its host", State: "done"}, {Title: "Set the new password", State: "done"}}
-	fresh.Ways = []WayOut{{Label: "Reboot now", Href: "/services/x/power?action=reboot", Primary: true}}
-	add("operation-password", OperationPage{Frame: serviceFrame("New password"), Service: head(TabOperations), Operation: fresh, Live: true, Secret: &Secret{
+	reset := failedOperation()
+	reset.Kind, reset.State, reset.Title, reset.Sentence, reset.Unharmed, reset.Told, reset.HideRetry, reset.Log = "password", "succeeded", "New password", portal.Say("The new password of %s holds from the machine's next start.", "debian"), "", "", true, nil
+	reset.Steps = []Step{{Title: "Look at the machine and its host", State: "done"}, {Title: "Set the new password", State: "done"}}
+	reset.Ways = []WayOut{{Label: "Reboot now", Href: "/services/x/power?action=reboot", Primary: true}}
+	add("operation-password", OperationPage{Frame: serviceFrame("New password"), Service: head(TabOperations), Operation: reset, Live: true, Secret: &Secret{
 		User: "debian", Text: "kW3vTzQpXy7nRb2MhGdF", Soon: "It is being set now. Below you see when it holds.",
 	}})
 

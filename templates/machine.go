@@ -64,3 +64,11 @@ func machineState(a MachineActs) string {
 	}
 	return "on"
 }
+
+// why is the id of the reason beside the buttons, or "".
+func (a MachineActs) why() string {
+	if a.WhyNot.Can || a.WhyNot.WhyNot == "" {
+		return ""
+	}
+	return "machine-why-not"
+}
