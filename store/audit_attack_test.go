@@ -241,10 +241,9 @@ func TestUpgradeSealsTheAuditLog(t *testing.T) {
 			if found, err := db.FindAuditBreak(ctx); found != nil || err != nil {
 				t.Errorf("after the upgrade: %+v, %v", found, err)
 			}
-			if rows, err := db.read.QueryContext(ctx, `PRAGMA foreign_key_check`); err != nil || rows.Next() {
-				t.Errorf("after the upgrade rows refer to nothing: %v", err)
-			} else {
-				_ = rows.Close()
+			var astray int
+			if err := db.read.QueryRowContext(ctx, `SELECT count(*) FROM pragma_foreign_key_check`).Scan(&astray); err != nil || astray > 0 {
+				t.Errorf("after the upgrade %d rows refer to nothing: %v", astray, err)
 			}
 			if _, err := db.AddStaff(ctx, "cli", "admin@demo.test", "", "admin", "hash"); err != nil {
 				t.Fatal(err)
