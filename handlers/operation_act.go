@@ -58,6 +58,9 @@ func (s *Site) retry(ctx context.Context, clientID int64, serviceUID, uid, actor
 	if err != nil {
 		return portal.Operation{}, err
 	}
+	if old.Kind == portal.KindRestore && old.State == portal.StateHeld {
+		return s.db.ResumeRestore(ctx, clientID, serviceUID, old.UID, "", actor)
+	}
 	if clientID != 0 && mayResume(old) {
 		svc, err := s.db.ClientService(ctx, clientID, serviceUID)
 		if err == nil && svc.State == portal.ServiceSuspended {

@@ -77,7 +77,8 @@ func (v *shown) row(b portal.Backup) templates.BackupRow {
 		Badges: badges(b), Remark: v.remark(b), Protected: b.Protected, EditNote: act && b.Complete() && !v.off(),
 		Remove:     v.may(portal.RemoveBackup(v.login.Actor(), b.UID)),
 		HideRemove: b.Volid == "" || b.Class == portal.ClassMissing,
-		Protect:    v.may(portal.ProtectBackup(v.login.Actor(), b.UID, !b.Protected)),
+		Restore:    v.mayRestore(b), HideRestore: !b.Complete(),
+		Protect: v.may(portal.ProtectBackup(v.login.Actor(), b.UID, !b.Protected)),
 	}
 	if b.Size > 0 {
 		row.Size = templates.Bytes(b.Size)
@@ -163,7 +164,9 @@ func (v *shown) remark(b portal.Backup) portal.Text {
 func (v *shown) runningCards() []templates.Running {
 	var list []templates.Running
 	for _, o := range v.Operations {
-		list = append(list, v.card(o))
+		if !v.covered(o) {
+			list = append(list, v.card(o))
+		}
 	}
 	slices.SortStableFunc(list, func(a, b templates.Running) int { return cardOrder(a.State) - cardOrder(b.State) })
 	return list
@@ -182,10 +185,13 @@ func (v *shown) card(o portal.Operation) templates.Running {
 	if b, ok := v.backup(o.BackupID); ok && o.Kind == portal.KindBackup && b.Class == portal.ClassRunning {
 		r.Backup, r.Origin = b.UID, string(b.Origin)
 	}
-	if o.State != portal.StateRunning {
-		return r
+	if o.State == portal.StateRunning {
+		r.Stale = v.stale(o)
 	}
-	if r.Stale = v.stale(o); r.Stale != "" {
+	if o.Kind == portal.KindRestore {
+		return v.restoreCard(o, r)
+	}
+	if o.State != portal.StateRunning || r.Stale != "" {
 		return r
 	}
 	if o.Step == portal.StepDump && o.WaitsFor == "" && (o.TotalBytes > 0 || o.Percent > 0) {
@@ -236,6 +242,8 @@ func (v *shown) stale(o portal.Operation) portal.Text {
 func (v *shown) cardTitle(o portal.Operation) portal.Text {
 	b, known := v.backup(o.BackupID)
 	switch {
+	case snapshotWork(o.Kind):
+		return v.snapshotCard(o)
 	case o.Kind == portal.KindDelete && known:
 		return portal.Say("Removing the copy of %s", v.at(startOf(b)).When)
 	case o.Kind == portal.KindDelete:
@@ -244,9 +252,11 @@ func (v *shown) cardTitle(o portal.Operation) portal.Text {
 		return "Protecting a copy"
 	case o.Kind == portal.KindProtect:
 		return "Ending the protection of a copy"
-	case o.Kind.OnMachine() && o.State == portal.StateQueued:
+	case o.Kind == portal.KindRestore:
+		return v.restoreTitle(o)
+	case deskWork(o.Kind) && o.State == portal.StateQueued:
 		return machineTitle(o)
-	case o.Kind.OnMachine():
+	case deskWork(o.Kind):
 		return machineCard(o, v.Service.Name)
 	case o.State == portal.StateQueued && o.Scheduled():
 		return "The scheduled backup waits"
@@ -268,8 +278,14 @@ func (v *shown) stepWords(o portal.Operation) portal.Text {
 	case o.WaitsFor != "":
 		return portal.Say("Waiting: %s", o.WaitsFor)
 	}
-	if o.Kind.OnMachine() {
-		return machineStepTitle(o, o.Step)
+	if snapshotWork(o.Kind) && snapshotDoing(o.Step) != "" {
+		return snapshotDoing(o.Step)
+	}
+	if words, ok := restoreStepWords[o.Step]; ok && o.Kind == portal.KindRestore {
+		return words
+	}
+	if deskWork(o.Kind) {
+		return machineStepTitle(o.Step)
 	}
 	switch o.Step {
 	case portal.StepPreflight:

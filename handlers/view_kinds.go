@@ -10,14 +10,6 @@ import (
 // machineTitle names work on a machine in a list: "Reboot", "Restore".
 func machineTitle(o portal.Operation) portal.Text {
 	switch o.Kind {
-	case portal.KindSnapshot:
-		return "Snapshot"
-	case portal.KindSnapshotDelete:
-		return "Removal of a snapshot"
-	case portal.KindRollback:
-		return "Rollback to a snapshot"
-	case portal.KindRestore:
-		return "Restore"
 	case portal.KindReinstall:
 		return portal.Say("Reinstall with %s", o.Work.Template)
 	case portal.KindPassword:
@@ -39,14 +31,6 @@ func machineTitle(o portal.Operation) portal.Text {
 // machineCard says what is being done with a machine: the title of a card that moves.
 func machineCard(o portal.Operation, name string) portal.Text {
 	switch o.Kind {
-	case portal.KindSnapshot:
-		return portal.Say("Taking a snapshot of %s", name)
-	case portal.KindSnapshotDelete:
-		return portal.Say("Removing a snapshot of %s", name)
-	case portal.KindRollback:
-		return portal.Say("Rolling %s back to a snapshot", name)
-	case portal.KindRestore:
-		return portal.Say("Restoring %s", name)
 	case portal.KindReinstall:
 		return portal.Say("Installing %s anew", name)
 	case portal.KindPassword:
@@ -113,10 +97,6 @@ func machineSteps(o portal.Operation) []string {
 		}
 	}
 	switch o.Kind {
-	case portal.KindSnapshot:
-		return append(list, portal.StepSnapshot)
-	case portal.KindSnapshotDelete:
-		return append(list, portal.StepSnapshotDelete)
 	case portal.KindReapply:
 		return append(list, portal.StepReapply)
 	case portal.KindPassword:
@@ -124,16 +104,6 @@ func machineSteps(o portal.Operation) []string {
 		if o.Work.Way == portal.WayCloudInit {
 			list = append(list, portal.StepCloudInit)
 		}
-		return list
-	case portal.KindRollback:
-		off()
-		list = append(list, portal.StepRollback, portal.StepReapply)
-		on()
-		return list
-	case portal.KindRestore:
-		off()
-		list = append(list, portal.StepRestore, portal.StepReapply)
-		on()
 		return list
 	case portal.KindReinstall:
 		off()
@@ -150,11 +120,8 @@ func machineSteps(o portal.Operation) []string {
 // machineStepTitles are what the steps on machines are called.
 var machineStepTitles = map[string]portal.Text{
 	portal.StepPreflight:      "Look at the machine and its host",
-	portal.StepSnapshot:       "Take the snapshot",
-	portal.StepSnapshotDelete: "Remove the snapshot",
+	portal.StepSnapshotDelete: "Remove the snapshots",
 	portal.StepPowerOff:       "Shut the machine down",
-	portal.StepRollback:       "Go back to the snapshot",
-	portal.StepRestore:        "Put the backup in place",
 	portal.StepReapply:        "Apply your package",
 	portal.StepStart:          "Start the machine",
 	portal.StepProof:          "See that the system answers",
@@ -167,10 +134,7 @@ var machineStepTitles = map[string]portal.Text{
 }
 
 // machineStepTitle names one step of work on a machine.
-func machineStepTitle(o portal.Operation, step string) portal.Text {
-	if o.Kind == portal.KindReinstall && step == portal.StepSnapshotDelete {
-		return "Remove the snapshots"
-	}
+func machineStepTitle(step string) portal.Text {
 	if title, ok := machineStepTitles[step]; ok {
 		return title
 	}
@@ -190,5 +154,10 @@ var kindWords = []struct {
 // ends tells whether a client may let a held operation go on: what has stopped in the midst of putting the machine
 // together.
 func mayResume(o store.OperationView) bool {
-	return o.State == portal.StateHeld && (o.Kind == portal.KindRestore || o.Kind == portal.KindReinstall)
+	return o.State == portal.StateHeld && o.Kind == portal.KindReinstall
+}
+
+// deskWork tells whether a kind is named and told by this file; snapshots and restores have words of their own.
+func deskWork(k portal.Kind) bool {
+	return k == portal.KindPower || k == portal.KindPassword || k == portal.KindReinstall || k == portal.KindReapply
 }

@@ -43,6 +43,8 @@ func (t teller) row(line store.OperationLine) templates.OperationRow {
 func (t teller) title(line store.OperationLine) portal.Text {
 	of := templates.At(line.CopyBegan, t.now, t.loc)
 	switch {
+	case snapshotWork(line.Kind):
+		return t.snapshotTitle(line)
 	case line.Kind == portal.KindDelete && of.IsZero():
 		return "Removal of the copy"
 	case line.Kind == portal.KindDelete:
@@ -55,9 +57,15 @@ func (t teller) title(line store.OperationLine) portal.Text {
 		return "End of the protection of the copy"
 	case line.Kind == portal.KindProtect:
 		return portal.Say("End of the protection of the copy of %s", of.When)
+	case line.Kind == portal.KindRestore && of.IsZero():
+		return "Restore"
+	case line.Kind == portal.KindRestore:
+		return portal.Say("Restore of the copy of %s", of.When)
+	case line.Work.Safety:
+		return "Backup before a restore"
 	case line.Scheduled():
 		return "Scheduled backup"
-	case line.Kind.OnMachine():
+	case deskWork(line.Kind):
 		return machineTitle(line.Operation)
 	}
 	return "Backup"
@@ -132,9 +140,15 @@ func toldAt(o store.OperationView) time.Time {
 // unharmed says what a failure has left alone, as far as the outcome does not say so by itself.
 func unharmed(o portal.Operation) portal.Text {
 	switch {
-	case o.Kind.OnMachine() && mentions(o.Reason, "untouched"):
+	case snapshotWork(o.Kind) && (o.Work.Broken || mentions(o.Reason, "untouched")):
 		return ""
-	case o.Kind.OnMachine():
+	case snapshotWork(o.Kind):
+		return "Your machine's data and your backups are untouched."
+	case o.Kind == portal.KindRestore:
+		return ""
+	case deskWork(o.Kind) && mentions(o.Reason, "untouched"):
+		return ""
+	case deskWork(o.Kind):
 		return "Your backups are untouched."
 	case o.Kind != portal.KindBackup:
 		return "Your machine and your other backups were not touched."
@@ -163,7 +177,7 @@ func stepsOf(o portal.Operation) []string {
 	case portal.KindProtect:
 		return []string{portal.StepProtect}
 	}
-	if o.Kind.OnMachine() {
+	if deskWork(o.Kind) {
 		return machineSteps(o)
 	}
 	list := []string{portal.StepPreflight}
@@ -192,8 +206,11 @@ func stepTitle(o portal.Operation, step string) portal.Text {
 		}
 		return "Remove the oldest copy to make room"
 	}
-	if o.Kind.OnMachine() {
-		return machineStepTitle(o, step)
+	if deskWork(o.Kind) {
+		return machineStepTitle(step)
+	}
+	if title, ok := snapshotStepTitles[step]; ok && o.Kind.OnMachine() {
+		return title
 	}
 	if title, ok := stepTitles[step]; ok {
 		return title
@@ -203,7 +220,13 @@ func stepTitle(o portal.Operation, step string) portal.Text {
 
 // steps shows which steps are done, which one is under way, and which are to come.
 func (t teller) steps(o store.OperationView) []templates.Step {
+	if o.Kind == portal.KindRestore {
+		return t.restoreSteps(o)
+	}
 	names := stepsOf(o.Operation)
+	if snapshotWork(o.Kind) {
+		names = snapshotSteps(o.OperationLine)
+	}
 	present := slices.Index(names, o.Step)
 	if present < 0 {
 		names, present = append(names, o.Step), len(names)
@@ -280,9 +303,6 @@ func (v *shown) offers(o store.OperationView) []templates.WayOut {
 	if o.Kind == portal.KindPassword && o.State == portal.StateSucceeded && o.Work.Way == portal.WayCloudInit && v.Service.Status == "running" && v.Service.Uptime > v.Now.Sub(o.EndedAt) {
 		list = append(list, templates.WayOut{Label: "Reboot now", Href: v.path("power") + "?action=reboot", Primary: true})
 	}
-	if o.Kind == portal.KindRestore && o.State == portal.StateHeld && len(v.TemplatesHere()) > 0 {
-		list = append(list, templates.WayOut{Label: "Reinstall from scratch", Href: v.path("reinstall")})
-	}
 	return list
 }
 
@@ -301,6 +321,9 @@ func (v *shown) operationPage(f templates.Frame, o store.OperationView) template
 		}
 	} else if !view.HideRetry {
 		view.Retry = v.may(portal.RetryOperation(v.login.Actor(), o.Operation, o.CopyUID, o.Replace))
+	}
+	if o.Kind == portal.KindRestore {
+		v.restoreOperation(o, &view)
 	}
 	for _, open := range v.Operations {
 		if open.ID != o.ID {

@@ -13,7 +13,7 @@ const staleTick = 2 * time.Minute
 
 // head names the service on its pages.
 func (v *shown) head(tab string) templates.ServiceHead {
-	return templates.ServiceHead{UID: v.Service.UID, Name: v.Service.Name, Tab: tab, Addresses: v.Service.Addresses, Status: v.status(), NoBackups: v.counter.Hidden}
+	return templates.ServiceHead{UID: v.Service.UID, Name: v.Service.Name, Tab: tab, Addresses: v.Service.Addresses, Status: v.status(), NoBackups: v.counter.Hidden, Snapshots: !v.snaps.Hidden}
 }
 
 // crumbs are the way to a page of the service; the last step is where one is.
@@ -51,6 +51,12 @@ func (v *shown) status() templates.Status {
 		return templates.Status{State: "replaced", Text: "Another machine"}
 	case !v.unreachable().IsZero():
 		return templates.Status{State: "unknown", Text: "Unknown", Detail: portal.Say("Last seen %s", v.since(v.Service.SeenAt))}
+	case op != nil && snapshotWork(op.Kind):
+		return templates.Status{State: "busy", Text: "Busy", Detail: sinceOf(snapshotBusy(*op), op.StartedAt, v.Now, v.loc)}
+	case op != nil && op.Kind == portal.KindRestore && op.State == portal.StateHeld:
+		return templates.Status{State: "busy", Text: "Off", Detail: "A restore has stopped; the machine is not whole"}
+	case op != nil && op.Kind == portal.KindRestore:
+		return templates.Status{State: "busy", Text: "Busy", Detail: portal.Say("Restoring since %s", v.since(op.StartedAt))}
 	case op != nil:
 		return templates.Status{State: "busy", Text: "Busy", Detail: busyWith(*op, v.since(op.StartedAt))}
 	case v.Service.Lock != "":
@@ -159,7 +165,13 @@ func (v *shown) protection() templates.Protection {
 		in.Next = next[0].Due
 	}
 	p := portal.ProtectionOf(in)
-	return templates.Protection{Sentence: p.Sentence, Tone: map[portal.Level]templates.Tone{
+	var restore *templates.WayOut
+	if newest := v.newest(); newest != nil {
+		if b, ok := v.backup(newest.ID); ok && v.mayRestore(b).Can {
+			restore = &templates.WayOut{Label: "Restore the newest", Href: v.path("backups", b.UID, "restore")}
+		}
+	}
+	return templates.Protection{Sentence: p.Sentence, Restore: restore, Tone: map[portal.Level]templates.Tone{
 		portal.LevelOK: templates.ToneGood, portal.LevelWarn: templates.ToneWarn, portal.LevelBad: templates.ToneBad,
 	}[p.Level]}
 }

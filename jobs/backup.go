@@ -231,6 +231,9 @@ func intendDump(t *turn) error {
 	if t.op.Manual {
 		b.Origin = portal.OriginManual
 	}
+	if t.op.Work.Safety {
+		b.Origin, b.KeepUntil = portal.OriginBeforeRestore, t.now.Add(portal.SafetyKeep)
+	}
 	t.changes.Backup = &b
 	t.changes.Audit = append(t.changes.Audit, store.Entry{Actor: "engine", Action: "pve.vzdump", Entity: "operation", EntityUID: t.op.UID, ServiceID: t.op.ServiceID,
 		After: fmt.Sprintf("node %s vmid %d storage %s", t.op.Node, t.sit.Service.VMID, row.Place())})

@@ -31,6 +31,16 @@ type scenario struct {
 	end    func(*world) error
 	speed  float64 // of the storage; 0 is 1, some 200 MB/s
 	most   int     // calls at which faults strike; 0 is all
+
+	spread bool // those calls are spread over all, not the first
+
+	product func(*portal.Product)
+	arrange func(*world)      // what is there at the beginning, beside copies
+	again   func(*world)      // the same on the machine of every further run
+	waits   func(*world) bool // it is not over yet, though no operation is unfinished
+	each    int               // faults strike at every so-manieth call; 0 is every one
+	unsafe  bool              // no copy is made before a restore
+	person  bool              // somebody presses Retry where it is held
 }
 
 var (
@@ -46,6 +56,7 @@ func scenarios() []scenario {
 			all = append(all, scenario{name: fmt.Sprintf("%s-%d-of-%d", p.Eviction, n.copies, n.quota), copies: n.copies, quota: n.quota, policy: p, end: oneNewCopy})
 		}
 	}
+	all = append(all, snapshotScenarios()...)
 	return append(all,
 		// A dump that outlasts the settle window: only its task tells that it was begun.
 		scenario{name: "slow", copies: 1, quota: 2, policy: overlap, speed: 0.008, most: 60, end: oneNewCopy},
@@ -68,7 +79,69 @@ func scenarios() []scenario {
 			}
 			return nil
 		}},
+		scenario{name: "restore", copies: 1, quota: 2, policy: overlap, each: 31, person: true, do: pressRestore, end: restored},
+		scenario{name: "restore-without-safety", copies: 1, quota: 2, policy: overlap, each: 13, unsafe: true, person: true, do: pressRestore, end: restored},
 	)
+}
+
+func pressRestore(w *world) {
+	w.press(portal.RequestRestore("client:test", w.oldest().UID, "h100", true))
+}
+
+// restored is the end that a restore must come to: the machine runs, with what the archive holds.
+func restored(w *world) error {
+	done, err := restoredOrWhole(w)
+	if err == nil && !done {
+		return fmt.Errorf("no restore has succeeded")
+	}
+	return err
+}
+
+// restoredOrWhole is the end that it must come to when something went wrong: restored, or failed with a machine that
+// runs as before. No archive is gone.
+func restoredOrWhole(w *world) (done bool, err error) {
+	if len(w.complete()) < w.sc.copies {
+		return false, fmt.Errorf("%d copies, there were %d", len(w.complete()), w.sc.copies)
+	}
+	g := w.machine()
+	if !g.Running || len(g.Disks) != 1 || w.machine().Stump {
+		return false, fmt.Errorf("running %v, disks %+v", g.Running, g.Disks)
+	}
+	for _, op := range w.operations() {
+		if op.Work.Broken {
+			return false, fmt.Errorf("the machine is called broken by an operation that is %s", op.State)
+		}
+		if op.Kind == portal.KindRestore && op.State == portal.StateSucceeded {
+			if want := w.archived(w.oldest().Volid, "scsi0"); g.Disks[0].Origin != want {
+				return false, fmt.Errorf("the disk holds something else than the archive")
+			}
+			done = true
+		}
+		if op.Kind == portal.KindRestore && op.State == portal.StateFailed && op.Reason == "" {
+			return false, fmt.Errorf("failed without a reason")
+		}
+	}
+	return done, nil
+}
+
+// resumeHeld is the person who sees that a restore has stopped, and presses Retry.
+func (w *world) resumeHeld() {
+	tries, next := 0, time.Time{}
+	w.onStep = append(w.onStep, func() {
+		for _, op := range w.operations() {
+			if op.State == portal.StateHeld && op.Kind == portal.KindRestore && tries < 4 && !w.clock.Now().Before(next) {
+				tries, next = tries+1, w.clock.Now().Add(10*time.Minute)
+				if op.Reason == "" || op.StaffReason == "" {
+					w.wrong("held without a reason")
+				}
+				w.alive(func() {
+					if _, err := w.db.ResumeRestore(context.Background(), w.client, w.service.UID, op.UID, "", "client:test"); err != nil {
+						w.wrong("resume: %v", err)
+					}
+				})
+			}
+		}
+	})
 }
 
 // upTo bounds at how many calls of a scenario faults strike.
@@ -110,7 +183,12 @@ type snapshot struct {
 
 // prepare makes the world in which a scenario begins, half a minute before 03:00.
 func (sc scenario) prepare(t *testing.T) snapshot {
-	w := newWorld(t, worldOptions{Product: func(p *portal.Product) { p.Quota, p.Policy = max(sc.quota, sc.copies), sc.policy }})
+	w := newWorld(t, worldOptions{Product: func(p *portal.Product) {
+		p.Quota, p.Policy, p.SafetyCopy = max(sc.quota, sc.copies), sc.policy, !sc.unsafe
+		if sc.product != nil {
+			sc.product(p)
+		}
+	}})
 	for range sc.copies {
 		w.backupNow("", "")
 		w.settle(time.Hour)
@@ -120,6 +198,9 @@ func (sc scenario) prepare(t *testing.T) snapshot {
 		if err := w.db.SetServiceQuota(context.Background(), "cli", w.service.UID, &sc.quota); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if sc.arrange != nil {
+		sc.arrange(w)
 	}
 	if sc.do == nil {
 		w.every("03:00")
@@ -147,9 +228,15 @@ func (s snapshot) resume(t testing.TB, sc scenario) *world {
 	w.clock = &clock{t: s.at}
 	sw := pvesim.ContractWorld(1, 2)
 	sw.Archives = s.archives
+	if sc.person {
+		sw.Guests[0].Disks[0].Content = 4711 // written since
+	}
 	var err error
 	if w.sim, err = pvesim.New(sw, pvesim.Options{Now: w.clock.Now, Speed: cmp.Or(sc.speed, 1), Seed: 1}); err != nil {
 		t.Fatal(err)
+	}
+	if sc.again != nil {
+		sc.again(&w)
 	}
 	if err := os.WriteFile(filepath.Join(w.dir, "db"), s.db, 0o600); err != nil {
 		t.Fatal(err)
@@ -216,6 +303,9 @@ func (w *world) oldest() portal.Backup {
 
 // play lets a scenario run to its end, whatever is thrown at it, and gives what is wrong with the outcome.
 func (w *world) play() error {
+	if w.sc.person {
+		w.resumeHeld()
+	}
 	if w.sc.do != nil {
 		w.sc.do(w)
 	}
@@ -239,6 +329,7 @@ func (w *world) play() error {
 			return w.trouble
 		}
 		unfinished := slices.ContainsFunc(ops, func(o portal.Operation) bool { return !o.State.Final() })
+		unfinished = unfinished || w.sc.waits != nil && w.sc.waits(w)
 		if !unfinished && now.After(w.began.Add(time.Minute)) {
 			idle++
 			w.clock.set(now.Add(20 * time.Second))
@@ -306,6 +397,11 @@ func (w *world) watchQuota(ops []portal.Operation) {
 	for _, op := range ops {
 		if !op.State.Final() && (op.Timing == portal.TimingAfter || op.Kind == portal.KindDelete) {
 			most++
+		}
+	}
+	for _, op := range ops {
+		if op.Work.Safety {
+			most++ // outside the quota
 		}
 	}
 	if got := len(w.sim.Mounted()); got > most {
@@ -415,12 +511,30 @@ func (g *guarded) promise(r *http.Request) {
 		if form.Get("remove") != "0" || form.Get("vmid") != "100" || form.Get("lockwait") == "" {
 			w.wrong("vzdump sent with %v", form)
 		}
+	case strings.Contains(path, "/snapshot") || strings.Contains(path, "/status/") || strings.HasSuffix(path, "/config"):
+		if i < 0 {
+			w.wrong("%s %s sent without a committed intent", r.Method, path)
+			return
+		}
+		if action := machineCalls[path[strings.LastIndex(path, "/")+1:]]; action != "" {
+			g.audited(action, ops[i].UID)
+		}
 	case r.Method == http.MethodDelete && strings.Contains(path, "/content/"):
 		if i < 0 {
 			w.wrong("deletion sent without a committed intent")
 			return
 		}
 		g.deletion(path, ops[i])
+	case strings.HasSuffix(path, "/qemu") && r.Method == http.MethodPost:
+		if i < 0 || !ops[i].Work.Broken || len(ops[i].Work.Config) == 0 {
+			w.wrong("a restore is sent without a committed intent, or without the machine's config kept")
+			return
+		}
+		g.audited("pve.restore", ops[i].UID)
+	case strings.HasSuffix(path, "/status/start"):
+		if slices.ContainsFunc(ops, func(o portal.Operation) bool { return o.Work.Broken }) || w.machine().Stump {
+			w.wrong("a start is sent while the machine is not whole")
+		}
 	}
 }
 

@@ -124,6 +124,9 @@ func (t *turn) refusedInPlace(text portal.Text, staff string) error {
 		t.op.Work.RefusedSince = t.now
 		t.note("waits", text, staff)
 	}
+	if t.now.Sub(t.op.Work.RefusedSince) >= refusedFor && t.op.Step == portal.StepRestore && !t.op.Work.Gone {
+		return t.stopRestore("Your host kept the machine locked.", staff)
+	}
 	if t.now.Sub(t.op.Work.RefusedSince) >= refusedFor && !t.op.Work.Broken || !t.now.Before(t.op.GiveUpAt) {
 		t.failure = staff
 		return t.stop("Your host kept the machine locked.", staff)

@@ -367,6 +367,9 @@ func lookBeforeDelete(t *turn) (seen portal.Sight, err error) {
 	} else if why != "" {
 		return seen, t.over(t.requeue("Waits: nothing is removed by itself right now.", why, 5*time.Minute, t.op.StaffReason == why))
 	}
+	if b.Origin == portal.OriginBeforeRestore && !slices.ContainsFunc(portal.SafetyExpired(t.asMine(), t.now), func(c portal.Copy) bool { return c.ID == b.ID }) {
+		return seen, t.over(t.end(portal.StateCancelled, "The backup is still needed, so it is kept.", "a safety copy whose time is not over", portal.SlotDone))
+	}
 	if newest := portal.Newest(t.asMine()); newest == nil || newest.ID == b.ID {
 		return seen, t.over(t.end(portal.StateCancelled, "It became the newest good backup, so it is kept.", "never the newest good one", portal.SlotDone))
 	}

@@ -18,7 +18,7 @@ type trouble struct {
 }
 
 const (
-	mutation = `/vzdump$|/content/`
+	mutation = `/vzdump$|/content/|/snapshot`
 	listings = `/storage/[^/]+/content$`
 	tasks    = `/tasks$|/tasks/`
 )
@@ -77,6 +77,7 @@ func (w *world) strike(tr trouble, nth int) {
 func (w *world) unlockLater() {
 	var since time.Time
 	w.onStep = append(w.onStep, func() {
+		w.goOnLater()
 		locked := false
 		for _, g := range w.sim.Guests() {
 			locked = locked || g.VMID == 100 && g.Lock != ""
@@ -119,6 +120,13 @@ func (tr trouble) fits(method, path string) bool {
 // done; what a person asked for is done, or has failed without any damage.
 func (sc scenario) afterTrouble() scenario {
 	strict := sc.end
+	if sc.person {
+		sc.end = func(w *world) error {
+			_, err := restoredOrWhole(w)
+			return err
+		}
+		return sc
+	}
 	if sc.do != nil {
 		sc.end = func(w *world) error {
 			err := strict(w)
@@ -159,7 +167,11 @@ func TestFaultEverywhere(t *testing.T) {
 						calls++
 					}
 				}
-				for nth := 1; nth <= sc.upTo(calls); nth++ {
+				step, last := max(sc.each, 1), sc.upTo(calls)
+				if sc.spread {
+					step, last = (calls+sc.most-1)/sc.most, calls
+				}
+				for nth := 1; nth <= last; nth += max(step, 1) {
 					w := snap.resume(t, sc)
 					w.unlockLater()
 					w.strike(tr, nth)

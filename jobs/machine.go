@@ -52,6 +52,14 @@ func (t *turn) kindPreflight(config pve.GuestConfig) error {
 		return t.passwordPreflight(config)
 	case portal.KindReinstall:
 		return t.reinstallPreflight(config)
+	case portal.KindSnapshot:
+		return t.snapshotPreflight(config)
+	case portal.KindSnapshotDelete:
+		return t.delSnapshotPreflight()
+	case portal.KindRollback:
+		return t.rollbackPreflight(config)
+	case portal.KindRestore:
+		return t.restorePreflight(config)
 	}
 	return t.hold("The portal met a kind of work that it does not know.", fmt.Sprintf("unknown kind %q: written by a newer version?", t.op.Kind))
 }
@@ -88,6 +96,16 @@ func finishMachine(t *turn) error {
 		return t.end(portal.StateSucceeded, text, "", portal.SlotDone)
 	case portal.KindReinstall:
 		return t.reinstalled()
+	case portal.KindRollback:
+		return t.afterRollbackReapply()
+	case portal.KindRestore:
+		if err := t.e.db.SaveConfig(t, t.op.ServiceID, hardwareOf(t.config)); err != nil {
+			return err
+		}
+		if t.op.Work.Start {
+			return t.onward(portal.StepStart)
+		}
+		return t.restored()
 	default:
 		return t.hold("The portal met a kind of work that it does not know.", fmt.Sprintf("nothing follows on re-applying in %q", t.op.Kind))
 	}

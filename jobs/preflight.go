@@ -217,6 +217,7 @@ func (t *turn) decide(config pve.GuestConfig, row store.StorageRow, elsewhere st
 	var victim *portal.Copy
 	timing := portal.TimingNone
 	switch {
+	case t.op.Work.Safety: // it stands outside the quota
 	case t.op.ReplaceID != 0:
 		timing = portal.TimingAfter
 		if _, ok := t.copyRow(t.op.ReplaceID); !ok && len(portal.Counted(copies)) >= quota {

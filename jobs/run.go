@@ -58,6 +58,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		{"drive", driveEvery, func(ctx context.Context) error { _, err := e.Drive(ctx); return err }},
 		{"watch", watchEvery, e.Watch},
 		{"notes", notesEvery, e.MirrorNotes},
+		{"archives", notesEvery, e.ReadArchives},
 		{"configs", configsEvery, func(ctx context.Context) error { return e.CheckConfigs(ctx, configsAtOnce) }},
 		{"check", checkEvery, e.CheckAll},
 		{"mail", mailEvery, e.SendMail},
@@ -148,6 +149,9 @@ func (e *Engine) Clean(ctx context.Context) error {
 	}
 	logs, err := e.db.SettingInt(ctx, store.TaskLogDays)
 	if err != nil {
+		return err
+	}
+	if err := e.expireSafety(ctx); err != nil {
 		return err
 	}
 	now := e.now()

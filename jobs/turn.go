@@ -42,6 +42,13 @@ func init() {
 			portal.StepInstall: installErrand.step(), portal.StepReapply: reapplyStep, portal.StepPassword: passwordStroke.step(),
 			portal.StepCloudInit: cloudInitStroke.step(), portal.StepStart: powerOn(startedAnew), portal.StepProof: {look: lookAgent}, portal.StepTidy: tidyStep,
 		},
+
+		portal.KindSnapshot:       {portal.StepSnapshot: snapshotStep()},
+		portal.KindSnapshotDelete: {portal.StepSnapshotDelete: delSnapshotStep()},
+		portal.KindRollback: {
+			portal.StepPowerOff: rollbackOff(), portal.StepRollback: rollbackStep(), portal.StepReapply: reapplyStep, portal.StepStart: powerOn((*turn).rolledBack),
+		},
+		portal.KindRestore: restoreSteps(),
 	}
 }
 
@@ -344,6 +351,10 @@ func (t *turn) hold(text portal.Text, staff string) error {
 	if err := t.load(); err != nil {
 		return err
 	}
+	if t.op.Kind == portal.KindRestore && t.op.Work.Broken {
+		t.tellRestoreFailed(text)
+		text = t.stoppedAt(text)
+	}
 	t.op.State, t.op.Reason, t.op.StaffReason = portal.StateHeld, text, staff
 	t.note("failed", text, staff)
 	t.tellStaff("operation.held", staff)
@@ -352,6 +363,9 @@ func (t *turn) hold(text portal.Text, staff string) error {
 
 // fail ends the operation badly. What is unharmed is said with it.
 func (t *turn) fail(text portal.Text, staff string) error {
+	if t.op.Work.Broken {
+		return t.hold(text, staff) // nobody may start what stands in the machine's place
+	}
 	if t.dumped() {
 		return t.succeedWithWarning(staff)
 	}
@@ -393,11 +407,20 @@ func (t *turn) end(state portal.State, text portal.Text, staff string, slot port
 		if slot == portal.SlotMissed && t.op.Scheduled() {
 			topic = "backup.missed"
 		}
-		t.tell(topic, text)
+		if t.op.Kind == portal.KindRestore {
+			t.tellRestoreFailed(text)
+		} else {
+			t.tell(topic, text)
+		}
 		t.tellStaff(string(t.op.Kind)+".failed", staff)
 	}
 	if t.changes.Backup == nil {
 		if err := t.closeRunningRow(); err != nil {
+			return err
+		}
+	}
+	if t.op.Kind == portal.KindSnapshot && state != portal.StateSucceeded && t.changes.Snapshot == nil {
+		if err := t.closeTakingRow(); err != nil {
 			return err
 		}
 	}

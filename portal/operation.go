@@ -170,7 +170,13 @@ type Work struct {
 	Firewall json.RawMessage   `json:"firewall,omitempty"` // and its firewall's
 	Disks    []Disk            `json:"disks,omitempty"`    // its disks before, with their volumes
 
-	Archive  string `json:"archive,omitempty"`  // what is restored, for the story: node, storage and volid
+	Safety  bool   `json:"safety,omitempty"`  // of a backup: it saves the present state before a restore
+	Archive string `json:"archive,omitempty"` // what is restored, for the story: node and volid
+	Gone    bool   `json:"gone,omitempty"`    // of a restore: the old machine was seen to be no more
+	Before  string `json:"before,omitempty"`  // of a restore: fingerprint of the config when it was last sent
+	Failed  Text   `json:"failed,omitempty"`  // of a restore that has touched nothing: why it fails once the machine runs again
+	Proof   *Proof `json:"proof,omitempty"`   // of a restore: what was seen of the machine afterwards
+
 	Template string `json:"template,omitempty"` // of a reinstall: its name
 	From     int    `json:"from,omitempty"`     // and its vmid
 	User     string `json:"user,omitempty"`     // of a password

@@ -72,13 +72,20 @@ func (s Situation) waysToPower(e *Error, action string) *Error {
 // free tells why the machine can't be worked on now: an operation of ours runs, is held or waits, or Proxmox shows a lock.
 // behind lets work that runs or waits be: the new one waits its turn.
 func (s Situation) free(behind bool) error {
+	var saving error
 	for _, o := range s.Operations {
 		if !o.Kind.Exclusive() || o.Scheduled() && o.State == StateQueued {
 			continue // a customer's action overtakes what the schedule has queued
 		}
-		if o.State == StateHeld || !behind {
+		switch held := o.State == StateHeld || !behind; {
+		case held && o.Work.Safety:
+			saving = busyWith(s, o) // the restore that it is for says more
+		case held:
 			return busyWith(s, o)
 		}
+	}
+	if saving != nil {
+		return saving
 	}
 	if behind {
 		return nil

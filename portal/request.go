@@ -14,6 +14,7 @@ type Situation struct {
 	Backups    []Backup             // not removed
 	Snapshots  []Snapshot           // not gone
 	Places     map[string]DiskPlace // storages of disks, by name; those that aren't known are absent
+	NoSnapshot Text                 // why the machine can't take snapshots, as its host says; "" = nothing is known against it
 	Operations []Operation          // unfinished ones of this service
 	Location   *time.Location
 	Now        time.Time
@@ -61,6 +62,9 @@ func ManualBackup(actor, note, replace string) Request {
 		}
 		for _, o := range s.Operations {
 			if o.Kind == KindBackup && (o.State.Active() || !o.Scheduled()) {
+				return Operation{}, busyWith(s, o)
+			}
+			if o.Kind.OnMachine() && o.State.Active() || o.Kind == KindRestore {
 				return Operation{}, busyWith(s, o)
 			}
 		}
@@ -202,6 +206,9 @@ func RetryOperation(actor string, old Operation, backupUID, replaceUID string) R
 		var err error
 		switch old.Kind {
 		case KindBackup:
+			if old.Work.Safety {
+				return Operation{}, Refuse(CodeConflict, "It saved the present state before a restore. Repeat the restore instead.")
+			}
 			op, err = ManualBackup(actor, old.Note, replaceUID)(s)
 		case KindDelete:
 			op, err = RemoveBackup(actor, backupUID)(s)
@@ -218,6 +225,16 @@ func RetryOperation(actor string, old Operation, backupUID, replaceUID string) R
 			op, err = RequestReinstall(actor, old.Work.Template, ReinstallWord)(s)
 		case KindReapply:
 			op, err = ApplyPackage(actor)(s)
+		case KindSnapshot:
+			op, err = RequestSnapshot(actor, old.Note, old.Work.Memory)(s)
+		case KindSnapshotDelete:
+			op, err = RequestSnapshotRemoval(actor, s.snapshotByID(old.SnapshotID))(s)
+		case KindRollback:
+			return Operation{}, Refuse(CodeConflict, "A rollback is not repeated blindly: begin it again from the page of snapshots, which says what would happen.")
+		case KindRestore:
+			if op, err = MayRestore(actor, backupUID)(s); err == nil {
+				op.Work.Start = old.Work.Start
+			}
 		default:
 			return Operation{}, Refuse(CodeConflict, "This operation can't be tried again.")
 		}

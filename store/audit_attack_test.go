@@ -197,6 +197,7 @@ var undo = []string{
 	`ALTER TABLE services DROP COLUMN addresses`, `ALTER TABLE services DROP COLUMN snapshots_at`, `ALTER TABLE services DROP COLUMN snapshots_why`,
 	`ALTER TABLE services DROP COLUMN lock_looked_at`, `ALTER TABLE services DROP COLUMN lock_stale_at`, `ALTER TABLE services DROP COLUMN lock_task`,
 	`DROP INDEX outbox_bundle`, `ALTER TABLE outbox DROP COLUMN bundle`, `ALTER TABLE logins DROP COLUMN mail_switches`,
+	`DROP INDEX backups_unread`, `DROP INDEX backups_safety`, `ALTER TABLE backups DROP COLUMN contents`, `ALTER TABLE backups DROP COLUMN contents_due`, `ALTER TABLE backups DROP COLUMN contents_tries`,
 	`DROP TABLE mails`, `DROP TABLE mail_reports`, `DROP TABLE forgotten`, `DROP TABLE password_resets`, `DROP TABLE devices`,
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"time"
 
 	"stowage/portal"
@@ -20,8 +21,7 @@ const pinColumns = `COALESCE((SELECT o.uid FROM operations o WHERE o.service_id 
 		AND (b.id = o.replace_id OR b.id = o.victim_id OR (b.id = o.backup_id AND o.kind = 'backup_delete')))`
 
 // madeColumns name the operation of which a copy came that isn't whole: people ask about it by its reference.
-const madeColumns = `COALESCE((SELECT o.uid FROM operations o WHERE o.id = b.operation_id AND b.class IN ('failed', 'partial')), ''),
-	COALESCE((SELECT o.reference FROM operations o WHERE o.id = b.operation_id AND b.class IN ('failed', 'partial')), '')`
+const madeColumns = `CASE WHEN b.class IN ('failed', 'partial') THEN COALESCE((SELECT o.uid || ' ' || o.reference FROM operations o WHERE o.id = b.operation_id), '') ELSE '' END`
 
 func scanBackupInto(v *portal.Backup, in, out *string, extra ...any) ([]any, func() error) {
 	var serviceID, operationID, started, ctime, ended, noteDue, keep, seen, missingSince, removed sql.NullInt64
@@ -48,23 +48,60 @@ func scanBackup(s scanner) (v portal.Backup, err error) {
 }
 
 func scanPinnedBackup(s scanner) (v portal.Backup, err error) {
-	var in, out string
-	dest, finish := scanBackupInto(&v, &in, &out, &v.PinnedBy, &v.Removing, &v.MadeBy, &v.Reference)
+	var in, out, made string
+	dest, finish := scanBackupInto(&v, &in, &out, &v.PinnedBy, &v.Removing, &made)
 	if err := s.Scan(dest...); err != nil {
 		return v, err
 	}
+	v.MadeBy, v.Reference, _ = strings.Cut(made, " ")
 	return v, finish()
 }
 
-// backupsOf gives the copies of a service that weren't removed, newest first, with who names them.
-func backupsOf(ctx context.Context, q querier, serviceID int64) ([]portal.Backup, error) {
-	return collect(ctx, q, scanPinnedBackup, `SELECT `+backupColumns+`, `+pinColumns+`, `+madeColumns+` FROM backups b
+func scanMadeBackup(s scanner) (v portal.Backup, err error) {
+	var in, out, made string
+	dest, finish := scanBackupInto(&v, &in, &out, &made)
+	if err := s.Scan(dest...); err != nil {
+		return v, err
+	}
+	v.MadeBy, v.Reference, _ = strings.Cut(made, " ")
+	return v, finish()
+}
+
+// backupsOf gives the copies of a service that weren't removed, newest first, with who names them: one of open, which
+// are the service's unfinished operations. What pinColumns ask for each row is worked out here for all at once.
+func backupsOf(ctx context.Context, q querier, serviceID int64, open []portal.Operation) ([]portal.Backup, error) {
+	all, err := collect(ctx, q, scanMadeBackup, `SELECT `+backupColumns+`, `+madeColumns+` FROM backups b
 		WHERE b.service_id = $1 AND b.removed_at IS NULL ORDER BY b.started_at DESC, b.id DESC`, serviceID)
+	for i := range all {
+		b := &all[i]
+		for _, o := range open {
+			if b.ID != o.BackupID && b.ID != o.VictimID && b.ID != o.ReplaceID {
+				continue
+			}
+			if b.PinnedBy == "" {
+				b.PinnedBy = o.UID
+			}
+			b.Removing = b.Removing || b.ID == o.ReplaceID || b.ID == o.VictimID || o.Kind == portal.KindDelete
+		}
+	}
+	return all, err
+}
+
+// openOperations gives a service's unfinished operations, the oldest first.
+func openOperations(ctx context.Context, q querier, serviceID int64) ([]portal.Operation, error) {
+	return operations(ctx, q, `WHERE o.service_id = $1 AND o.state IN ('queued', 'running', 'held') ORDER BY o.id`, serviceID)
 }
 
 // Backups gives the copies of a service that weren't removed, newest first: for jobs.
-func (db *DB) Backups(ctx context.Context, serviceID int64) ([]portal.Backup, error) {
-	return backupsOf(ctx, db.read, serviceID)
+func (db *DB) Backups(ctx context.Context, serviceID int64) (all []portal.Backup, err error) {
+	err = db.view(ctx, "backups", func(q querier) error {
+		open, err := openOperations(ctx, q, serviceID)
+		if err == nil {
+			all, err = backupsOf(ctx, q, serviceID, open)
+		}
+		return err
+	})
+	return all, err
 }
 
 // Backup gives one copy by id: for jobs.

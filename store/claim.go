@@ -271,7 +271,7 @@ func (w waiting) needless() bool {
 // endNeedless ends a scheduled operation whose service isn't active, or whose slot another backup has done.
 func (t *tx) endNeedless(w waiting) error {
 	if w.after == portal.StateFailed || w.after == portal.StateCancelled {
-		return t.endQueued(&w.op, portal.StateFailed, "The present state of your machine could not be saved first, so nothing was done. Your machine is as it was.", "", "")
+		return t.endUnsaved(w)
 	}
 	if w.service.State != portal.ServiceActive {
 		reason := portal.ReasonSuspended
@@ -280,7 +280,7 @@ func (t *tx) endNeedless(w waiting) error {
 		}
 		return t.endQueued(&w.op, portal.StateCancelled, portal.Say("Skipped: %s.", reason), string(portal.SlotSkipped), reason)
 	}
-	copies, err := backupsOf(t.ctx, t, w.op.ServiceID)
+	copies, err := backupsOf(t.ctx, t, w.op.ServiceID, nil)
 	if err != nil {
 		return err
 	}

@@ -101,6 +101,9 @@ func (db *DB) Enqueue(ctx context.Context, clientID int64, serviceUID string, re
 		if err := t.endFor(op, situation); err != nil {
 			return err
 		}
+		if err := t.saveFirst(&op, situation); err != nil {
+			return err
+		}
 		return t.insertOperation(&op, situation)
 	})
 	return op, err
@@ -188,15 +191,23 @@ func loadSituation(ctx context.Context, q querier, svc portal.Service, now time.
 	if s.Server, err = scanServer(q.QueryRowContext(ctx, `SELECT `+serverColumns+` FROM servers WHERE id = $1`, svc.ServerID)); err != nil {
 		return s, err
 	}
-	if s.Backups, err = backupsOf(ctx, q, svc.ID); err != nil {
+	if s.Operations, err = openOperations(ctx, q, svc.ID); err != nil {
 		return s, err
 	}
-	if s.Operations, err = operations(ctx, q, `WHERE o.service_id = $1 AND o.state IN ('queued', 'running', 'held') ORDER BY o.id`, svc.ID); err != nil {
+	if s.Backups, err = backupsOf(ctx, q, svc.ID, s.Operations); err != nil {
 		return s, err
 	}
 	var zone string
-	if err = q.QueryRowContext(ctx, `SELECT zone FROM schedules WHERE service_id = $1`, svc.ID).Scan(&zone); err != nil {
+	if err = q.QueryRowContext(ctx, `SELECT c.zone, s.snapshots_why FROM schedules c JOIN services s ON s.id = c.service_id WHERE c.service_id = $1`, svc.ID).Scan(&zone, &s.NoSnapshot); err != nil {
 		return s, err
+	}
+	if s.Snapshots, err = snapshotsOf(ctx, q, svc.ID); err != nil {
+		return s, err
+	}
+	if s.Product.Snapshots > 0 || len(s.Snapshots) > 0 {
+		if s.Places, err = diskPlaces(ctx, q, svc.ServerID, svc.Node); err != nil {
+			return s, err
+		}
 	}
 	s.Location, err = portal.Zone(zone)
 	return s, err
@@ -232,6 +243,9 @@ type TaskLog struct {
 type Changes struct {
 	Steps      []StepNote
 	Backup     *portal.Backup    // inserted when its ID is 0, and then named by the operation
+	Snapshot   *portal.Snapshot  // inserted when its ID is 0, and then named by the operation
+	NoSnapshot string            // the operation's snapshot is no more: how it went
+	NoneLeft   string            // none of the machine's snapshots is any more: how they went
 	NoteDue    bool              // a note that the copy has is to be written to its archive
 	Follow     *portal.Operation // queued with it: what is left to be done
 	RemovedID  int64             // a copy that is no more
@@ -259,6 +273,12 @@ func (db *DB) Save(ctx context.Context, name string, op *portal.Operation, c Cha
 				next.BackupID = c.Backup.ID
 			}
 		}
+		if c.Snapshot != nil {
+			if err := t.saveSnapshot(c.Snapshot, op.ID); err != nil {
+				return err
+			}
+			next.SnapshotID = c.Snapshot.ID
+		}
 		if c.NoteDue && c.Backup != nil {
 			if _, err := t.exec(`UPDATE backups SET note_due = $1 WHERE id = $2 AND note <> ''`, t.now.Unix(), c.Backup.ID); err != nil {
 				return err
@@ -269,6 +289,17 @@ func (db *DB) Save(ctx context.Context, name string, op *portal.Operation, c Cha
 		}
 		if c.RemovedID != 0 {
 			if err := t.removeBackup(c.RemovedID, op.ID, c.RemovedHow); err != nil {
+				return err
+			}
+		}
+		if c.NoSnapshot != "" {
+			if err := t.closeSnapshot(next.SnapshotID, op.ID, c.NoSnapshot); err != nil {
+				return err
+			}
+		}
+		if c.NoneLeft != "" {
+			if _, err := t.exec(`UPDATE snapshots SET removed_at = $1, removed_by = $2, removed_how = $3 WHERE service_id = $4 AND removed_at IS NULL`,
+				t.now.Unix(), op.ID, c.NoneLeft, op.ServiceID); err != nil {
 				return err
 			}
 		}
@@ -386,6 +417,9 @@ func (db *DB) RequestCancel(ctx context.Context, clientID int64, serviceUID, uid
 			if err := t.endQueued(&op, portal.StateCancelled, text, "skipped", why); err != nil {
 				return err
 			}
+			if err := t.cancelBefore(op, actor); err != nil {
+				return err
+			}
 		} else if err := t.one(ErrStale, `UPDATE operations SET cancel_at = $1, cancel_by = $2, run_after = $3, version = version + 1 WHERE id = $4 AND version = $5`,
 			t.now.Unix(), actor, t.now.Unix(), op.ID, op.Version); err != nil {
 			return err
@@ -457,6 +491,9 @@ func (db *DB) Release(ctx context.Context, uid, actor, reason string) (op portal
 		if _, err := t.exec(`UPDATE backups SET class = 'failed', ended_at = $1 WHERE operation_id = $2 AND class = 'running'`, t.now.Unix(), op.ID); err != nil {
 			return err
 		}
+		if _, err := t.exec(`UPDATE snapshots SET state = 'failed' WHERE made_by = $1 AND state = 'taking'`, op.ID); err != nil {
+			return err
+		}
 		t.touch(op.ServiceID)
 		return t.audit(Entry{Actor: actor, Action: "operation.release", Entity: "operation", EntityUID: op.UID, ServiceID: op.ServiceID, After: reason})
 	})
@@ -472,8 +509,9 @@ func (db *DB) Resume(ctx context.Context, uid, actor string) (op portal.Operatio
 		if op.State != portal.StateHeld {
 			return portal.Refuse(portal.CodeConflict, "Only a held operation can go on; this one is %s.", op.State.Word())
 		}
-		if err := t.one(ErrStale, `UPDATE operations SET state = 'running', failures = 0, progress_at = $1, run_after = $1, reason = '', version = version + 1
-			WHERE id = $2 AND version = $3`, t.now.Unix(), op.ID, op.Version); err != nil {
+		if err := t.one(ErrStale, `UPDATE operations SET state = 'running', failures = 0, progress_at = $1, run_after = $1, reason = '', version = version + 1,
+				attempt = CASE WHEN $2 THEN 0 ELSE attempt END, give_up_at = CASE WHEN $2 THEN max(give_up_at, $3) ELSE give_up_at END
+			WHERE id = $4 AND version = $5`, t.now.Unix(), op.Work.Broken, t.now.Add(portal.GiveUpAfter).Unix(), op.ID, op.Version); err != nil {
 			return err
 		}
 		t.touch(op.ServiceID)

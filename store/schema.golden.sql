@@ -62,7 +62,7 @@ CREATE TABLE backups (
     missing_looks   INTEGER NOT NULL DEFAULT 0,
     removed_at      INTEGER,
     removed_how     TEXT    NOT NULL DEFAULT '' CHECK (removed_how IN ('', 'evicted', 'by client', 'by staff', 'outside', 'cleared', 'never made')),
-    removed_by      INTEGER REFERENCES operations (id),
+    removed_by      INTEGER REFERENCES operations (id), contents TEXT NOT NULL DEFAULT '' /* JSON of portal.Contents; '' = not read yet */, contents_due INTEGER NOT NULL DEFAULT 0 /* when it is to be read, where it wasn't */, contents_tries INTEGER NOT NULL DEFAULT 0,
     CHECK (service_id IS NOT NULL OR class = 'external'),
     CHECK (class IN ('running', 'failed') OR volid IS NOT NULL),
     CHECK ((removed_at IS NULL) = (removed_how = ''))
@@ -78,7 +78,11 @@ CREATE INDEX backups_removed ON backups (server_id, storage, removed_at) WHERE r
 
 CREATE INDEX backups_removed_by ON backups (removed_by) WHERE removed_by IS NOT NULL;
 
+CREATE INDEX backups_safety ON backups (keep_until) WHERE keep_until IS NOT NULL AND removed_at IS NULL;
+
 CREATE INDEX backups_service ON backups (service_id, started_at) WHERE removed_at IS NULL;
+
+CREATE INDEX backups_unread ON backups (contents_due) WHERE contents = '' AND removed_at IS NULL AND class IN ('good', 'suspect');
 
 CREATE UNIQUE INDEX backups_volume ON backups (server_id, node, storage, volid) WHERE volid IS NOT NULL AND removed_at IS NULL;
 
@@ -99,6 +103,15 @@ CREATE TABLE devices (
     seen_at    INTEGER NOT NULL,
     UNIQUE (login_id, token_hash)
 );
+
+CREATE TABLE disk_places (
+    server_id INTEGER NOT NULL REFERENCES servers (id),
+    node      TEXT    NOT NULL, -- '' = shared
+    name      TEXT    NOT NULL,
+    type      TEXT    NOT NULL, -- Proxmox's: dir, lvmthin, zfspool, …
+    active    INTEGER NOT NULL CHECK (active IN (0, 1)),
+    PRIMARY KEY (server_id, node, name)
+) WITHOUT ROWID;
 
 CREATE TABLE forgotten (
     id      INTEGER PRIMARY KEY,
@@ -150,6 +163,11 @@ CREATE TABLE logins (
 );
 
 CREATE INDEX logins_client ON logins (client_id);
+
+CREATE TABLE machine_configs (
+    service_id INTEGER PRIMARY KEY REFERENCES services (id),
+    machine    TEXT    NOT NULL -- JSON of portal.Machine, when its snapshots were last read
+);
 
 CREATE TABLE mail_reports (
     id   INTEGER PRIMARY KEY CHECK (id = 1),
@@ -494,6 +512,12 @@ CREATE INDEX slots_backup ON slots (backup_id) WHERE backup_id IS NOT NULL;
 CREATE INDEX slots_operation ON slots (operation_id) WHERE operation_id IS NOT NULL;
 
 CREATE INDEX slots_recent ON slots (due_at, state);
+
+CREATE TABLE snapshot_configs (
+    snapshot_id INTEGER PRIMARY KEY REFERENCES snapshots (id),
+    machine     TEXT    NOT NULL, -- JSON of portal.Machine: what the machine was
+    used        INTEGER NOT NULL DEFAULT -1 -- bytes that the machine's disks took right after, -1 = the storage doesn't tell
+);
 
 CREATE TABLE snapshots (
     id           INTEGER PRIMARY KEY,

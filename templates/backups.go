@@ -27,13 +27,15 @@ type BackupsPage struct {
 type Protection struct {
 	Sentence portal.Text
 	Tone     Tone // ToneBad without a schedule or a good copy
+	Restore  *WayOut
 }
 
 // Counter counts complete copies against the places.
 type Counter struct {
 	Used    int
 	Quota   int
-	Running int // in progress, not in Used
+	Running int    // in progress, not in Used
+	Of      string // what is counted: snapshots; "" = backups
 }
 
 // Text is the counter as the mark data-count shows it: "3/10".
@@ -109,6 +111,8 @@ type BackupRow struct {
 	Remark      portal.Text // one more sentence: why it failed, since when it is missing, until when it is kept
 	Next        bool        // the next run replaces it
 	EditNote    bool
+	Restore     Act
+	HideRestore bool // it can never be restored
 	Remove      Act
 	HideRemove  bool // nothing to remove, as with a missing copy
 	Protected   bool
@@ -118,16 +122,17 @@ type BackupRow struct {
 	ShowDismiss bool   // offer to clear the row of a copy that is no more
 	Operation   string // uid of the operation that wrote it, "" leaves the link out
 
+	restoreAbove bool   // the reason against restoring stands above the list
 	protectAbove bool   // the reason against protecting stands above the list
 	removeAbove  string // the id of the line there with the reason against removing
 }
 
 // sharedReasons are the reasons for which several copies can't be protected, and can't be removed, all for the same
 // one: they are said once above the list. Each is "" when there is none.
-type sharedReasons struct{ protect, remove portal.Text }
+type sharedReasons struct{ protect, remove, restore portal.Text }
 
 func sharedOf(list BackupList) (s sharedReasons) {
-	var protect, remove []portal.Text
+	var protect, remove, restore []portal.Text
 	for _, row := range list.Rows {
 		if row.ShowProtect && !row.Protect.Can {
 			protect = append(protect, row.Protect.WhyNot)
@@ -135,8 +140,11 @@ func sharedOf(list BackupList) (s sharedReasons) {
 		if !row.HideRemove && !row.Remove.Can && row.Remove.WayOut == nil {
 			remove = append(remove, row.Remove.WhyNot)
 		}
+		if !row.HideRestore && !row.Restore.Can && row.Restore.WhyNot != "" {
+			restore = append(restore, row.Restore.WhyNot)
+		}
 	}
-	return sharedReasons{common(protect), common(remove)}
+	return sharedReasons{common(protect), common(remove), common(restore)}
 }
 
 // common gives what two or more texts all say, or "".
@@ -150,6 +158,7 @@ func common(texts []portal.Text) portal.Text {
 // on leaves the reasons of a row to the lines above the list where they stand there.
 func (s sharedReasons) on(row BackupRow) BackupRow {
 	row.protectAbove = s.protect != "" && row.Protect.WhyNot == s.protect
+	row.restoreAbove = s.restore != "" && row.Restore.WhyNot == s.restore
 	if row.removeAbove = ""; s.remove != "" && row.Remove.WhyNot == s.remove && row.Remove.WayOut == nil {
 		row.removeAbove = "remove-why"
 		if s.remove == s.protect {
@@ -164,6 +173,13 @@ func protectWhyID(row BackupRow) string {
 		return "protect-why"
 	}
 	return "protect-why-" + row.UID
+}
+
+func restoreWhyID(row BackupRow) string {
+	if row.restoreAbove {
+		return "restore-why"
+	}
+	return "restore-why-" + row.UID
 }
 
 func removeWhyID(row BackupRow) string { return cmp.Or(row.removeAbove, "remove-why-"+row.UID) }

@@ -137,7 +137,7 @@ func noSchedule() Schedule {
 func goodRow(n int) BackupRow {
 	return BackupRow{
 		UID: "01k8copy" + itoa(1000-n), State: "good", Origin: "scheduled", When: nightAt(n), Size: Bytes(41 << 30), Mode: "snapshot", Took: Duration(6 * time.Minute),
-		Inside: []portal.Text{portal.Say("%s %s", "scsi0", portal.Size(32<<30)), portal.Say("%s %s", "scsi1", portal.Size(100<<30))}, Operation: "01k8op", EditNote: true, Remove: Allowed(), ShowProtect: true, Protect: Allowed(),
+		Inside: []portal.Text{portal.Say("%s %s", "scsi0", portal.Size(32<<30)), portal.Say("%s %s", "scsi1", portal.Size(100<<30))}, Operation: "01k8op", EditNote: true, Restore: Allowed(), Remove: Allowed(), ShowProtect: true, Protect: Allowed(),
 		Badges: []Badge{{Text: "Consistent", Tone: ToneGood, Title: "The machine's file systems were at rest when the copy began."}},
 	}
 }
@@ -421,6 +421,16 @@ func gallery() []picture {
 		Lost: []portal.Text{portal.Say("The state of %s of %s. It can't be brought back.", "h100", nightAt(8).When)}, Stays: []portal.Text{"The machine itself, with everything on it.", portal.Count(9, "Your other backup.", "Your other %d backups.")}, Remove: Allowed()})
 	add("delete-newest", DeletePage{Frame: serviceFrame("Remove a copy"), Service: head(""), Backup: "01k8copy999", When: nightAt(1), Size: Bytes(41 << 30),
 		Lost: []portal.Text{portal.Say("The state of %s of %s. It can't be brought back.", "h100", nightAt(1).When)}, Stays: []portal.Text{"The machine itself, with everything on it."}, Warning: "This is your only good backup. Without it, nothing of this machine could be restored.", Remove: Denied("This backup is protected. End its protection first.").With(WayOut{Label: "Back to the backups", Href: "/services/x/backups"})})
+	add("restore", restorePage())
+	reading := restorePage()
+	reading.Reading, reading.Hardware, reading.Kept = true, nil, nil
+	reading.Typed, reading.Wrong, reading.Warning = "h10", portal.Say("Type %s to confirm.", "h100"), "This backup is not known to be good."
+	add("restore-refused", reading)
+	resumes := restorePage()
+	resumes.Resumes, resumes.Plan = true, nil
+	resumes.Lost = []portal.Text{"Nothing more: the machine was overwritten already, and is not whole yet."}
+	resumes.Restore = Denied("The restore may still run on your host. Try it again first, to see how it stands.")
+	add("restore-resumes", resumes)
 	add("choose", ChoosePage{Frame: serviceFrame("Choose a copy"), Service: head(""), Note: "before the upgrade", Oldest: "a", Act: Allowed(), Rows: []Choice{
 		{UID: "a", When: nightAt(8), Size: Bytes(41 << 30), Origin: "scheduled"},
 		{UID: "b", When: nightAt(7), Size: Bytes(41 << 30), Origin: "manual", Note: "before the move"},
@@ -431,6 +441,8 @@ func gallery() []picture {
 	add("operations", OperationsPage{Frame: serviceFrame(portal.Say("History of %s", "h100")), Service: head(TabOperations), Rows: operationRows(), Paging: Paging{Text: Range(1, 7, 213), Next: "?before=x"}})
 	add("operations-empty", OperationsPage{Frame: serviceFrame(portal.Say("History of %s", "h100")), Service: head(TabOperations)})
 	add("operation-failed", OperationPage{Frame: serviceFrame("Scheduled backup"), Service: head(TabOperations), Operation: failedOperation()})
+	add("operation-restored", OperationPage{Frame: serviceFrame("Restore"), Service: head(TabOperations), Operation: restoredOperation()})
+	add("operation-restore-held", OperationPage{Frame: serviceFrame("Restore"), Service: head(TabOperations), Operation: stoppedRestore()})
 	add("operation-running", OperationPage{Frame: serviceFrame("Backup"), Service: head(TabOperations), Operation: runningOperation(), Live: true})
 	reset := failedOperation()
 	reset.Kind, reset.State, reset.Title, reset.Sentence, reset.Unharmed, reset.Told, reset.HideRetry, reset.Log = "password", "succeeded", "New password", portal.Say("The new password of %s holds from the machine's next start.", "debian"), "", "", true, nil
@@ -447,7 +459,55 @@ func gallery() []picture {
 	add("account", AccountPage{Frame: func() Frame { f := clientFrame("Account"); f.Area = AreaAccount; return f }(), Zone: "Europe/Berlin", Zones: zones, Language: lang.English, Sessions: 2, MustChange: true,
 		Errors: AccountErrors{Old: "That is not your present password."}})
 
-	return append(list, adminGallery()...)
+	return append(append(list, adminGallery()...), snapshotsGallery()...)
+}
+
+func restorePage() RestorePage {
+	return RestorePage{
+		Frame: serviceFrame("Restore a copy"), Service: head(""), Backup: "01k8copy999", When: nightAt(1), Size: Bytes(41 << 30), Note: "before the upgrade", Confirm: "h100", Start: true,
+		Lost:   []portal.Text{portal.Say("Everything since (%s).", Duration(23*time.Hour)), portal.Count(2, "1 snapshot.", "%d snapshots.")},
+		Stays:  []portal.Text{"All your backups, this one too.", "What your package says: processor, memory, limits, network and addresses."},
+		Plan:   []portal.Text{portal.Say("First we save the present state (%s). It is kept for 7 days, outside your places.", portal.Count(6, "about 1 minute", "about %d minutes")), portal.Say("Then your machine is off for %s.", portal.Say("%d–%d minutes", 4, 9))},
+		Inside: []portal.Text{portal.Say("%s %s", "scsi0", portal.Size(32<<30))}, Restore: Allowed(),
+		Hardware: []Fact{
+			{Name: "Processor", Value: portal.Count(2, "1 core", "%d cores"), Hint: portal.Say("in the copy: %s; it stays as it is now", portal.Count(1, "1 core", "%d cores"))},
+			{Name: "Memory", Value: Bytes(4 << 30), Hint: "the same as in the copy"},
+			{Name: "MAC address", Value: portal.Verbatim("BC:24:11:00:00:64"), Hint: "the same as in the copy"},
+		},
+	}
+}
+
+func restoreSteps(states ...string) []Step {
+	var list []Step
+	for i, title := range []portal.Text{"Save the present state", "Check the backup, the machine and its storage", "Shut the machine down", "Put the backup in the machine's place",
+		"Bring the machine in step with your package", "Start the machine", "See that the machine answers"} {
+		list = append(list, Step{Number: i + 1, Title: title, State: states[i], Began: on(time.Hour), Took: Duration(time.Minute)})
+	}
+	return list
+}
+
+func restoredOperation() OperationView {
+	return OperationView{
+		UID: "01k8restore", Kind: "restore", State: "succeeded", Version: 9, Machine: "h100", Title: portal.Say("Restore of the copy of %s", nightAt(1).When), Reference: "K7Q-42M",
+		Sentence: portal.Say("Restored: your machine is as it was on %s.", nightAt(1).When), Who: portal.Verbatim("ada@demo.test"), Asked: on(time.Hour), Began: on(time.Hour), Ended: on(50 * time.Minute),
+		Took: Duration(10 * time.Minute), Steps: restoreSteps("done", "done", "done", "done", "done", "done", "done"), HideCancel: true, HideRetry: true,
+		Proof:   []Fact{{Name: "Runs since", Value: on(50 * time.Minute).Text()}, {Name: "The system inside", Value: "answered"}},
+		Changes: []Fact{{Name: "Memory", Value: portal.Say("%s → %s", portal.Say("%d MB", 2048), portal.Say("%d MB", 4096))}},
+		GoBack:  portal.Say("How to go back: what your machine was before is kept as a backup until %s.", nightAt(-7).When),
+		Ways:    []WayOut{{Label: "Restore the state from before", Href: "/services/x/backups/y/restore"}},
+	}
+}
+
+func stoppedRestore() OperationView {
+	return OperationView{
+		UID: "01k8restore", Kind: "restore", State: "held", Version: 9, Machine: "h100", Title: portal.Say("Restore of the copy of %s", nightAt(1).When), Reference: "K7Q-42M",
+		Sentence: portal.Say("Stopped at step %d of %d: %s", 4, 7, portal.Text("The backup can't be read: it is damaged.")), Who: portal.Verbatim("ada@demo.test"), Asked: on(time.Hour), Began: on(time.Hour),
+		Unharmed: portal.Sentences("Your machine is off.", portal.Count(9, "Your other backup is untouched.", "Your other %d backups are untouched.")),
+		Told:     portal.Say("Our team was told at %s; the reference is %s.", portal.Verbatim("02:14"), "K7Q-42M"), HideCancel: true, Retry: Allowed(),
+		Steps:     restoreSteps("done", "done", "done", "failed", "waiting", "waiting", "waiting"),
+		Ways:      []WayOut{{Label: "Restore the state from before", Href: "/services/x/backups/y/restore"}, {Label: "Restore another backup", Href: "/services/x/backups#list"}},
+		Reinstall: Denied("Installing from scratch is done by our team: tell them the reference."),
+	}
 }
 
 func noDots() map[int]Dot {

@@ -58,10 +58,14 @@ type OperationView struct {
 	Log        []LogLine
 	Cancel     Act
 	Retry      Act
+	Changes    []Fact      // of a restore: what was changed on the machine, before and after
+	Proof      []Fact      // of a restore: what was seen of the machine afterwards
+	GoBack     portal.Text // of a restore: how to go back
+	Ways       []WayOut    // how to go back, or on
+	Reinstall  Act         // why the machine can't be installed from scratch; empty: it isn't spoken of
 	HideCancel bool
 	HideRetry  bool
-	Ways       []WayOut // what helps now, or comes next
-	RetryOf    string   // uid of the operation before
+	RetryOf    string // uid of the operation before
 	RetriedBy  string
 	CancelTo   string // form actions; "" is the client's
 	RetryTo    string
@@ -69,6 +73,7 @@ type OperationView struct {
 
 // Step is one step of an operation.
 type Step struct {
+	Number   int // 0: the steps are not numbered
 	Title    portal.Text
 	State    string      // waiting, running, done, failed, skipped
 	Sentence portal.Text // what was seen

@@ -195,4 +195,5 @@ const (
 	EventRecent     = "recent"     // the recent operations
 	EventSummary    = "summary"    // newest copy and next run
 	EventMachine    = "machine"    // what can be done with the machine itself
+	EventTake       = "take"       // the button of a new snapshot
 )

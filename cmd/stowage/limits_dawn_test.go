@@ -209,6 +209,7 @@ func measureNight(t *testing.T, l *limits) {
 	plan := nightPlan{seed: 1, clusters: 10, nodes: 30, machines: 1000, failing: 15, presses: 200, workers: 2}
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // ten clusters live in this process
 	n := newNight(t, plan)
+	n.say = l.say
 	l.say("  made %d machines", len(n.guests))
 	n.counted()
 	began, cpu := time.Now(), cpuTime()

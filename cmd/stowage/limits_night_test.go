@@ -49,7 +49,8 @@ type night struct {
 	r    *rand.Rand
 	dir  string
 
-	date   time.Time // midnight
+	say    func(string, ...any) // how far it is
+	date   time.Time            // midnight
 	start  time.Time
 	clock  *nightClock
 	db     *store.DB
@@ -134,7 +135,7 @@ func newNight(t *testing.T, plan nightPlan) *night {
 		parent = "/dev/shm"
 	}
 	if plan.stage {
-		parent, n.date = "", time.Now().UTC().Truncate(time.Hour).Add(time.Hour)
+		parent, n.date = "", time.Now().UTC().Truncate(time.Minute).Add(30*time.Minute)
 	}
 	if n.start = n.date.Add(-5 * time.Minute); plan.stage {
 		n.start = n.date.Add(-30 * time.Minute)
@@ -459,7 +460,7 @@ func (n *night) happen(now time.Time) {
 // due are leapt over.
 func (n *night) live(until time.Time) {
 	ctx := context.Background()
-	next := map[string]time.Time{}
+	next, told := map[string]time.Time{}, n.clock.now()
 	wake := func(name string, every time.Duration, do func() error) {
 		now := n.clock.now()
 		if at, known := next[name]; known && now.Before(at) {
@@ -472,8 +473,14 @@ func (n *night) live(until time.Time) {
 	}
 	for {
 		now := n.clock.now()
+		if hour := now.Truncate(time.Hour); hour.After(told) {
+			told = hour
+			if n.say != nil {
+				n.say("  it is %s", hour.In(time.FixedZone("", 3600)).Format("15:04"))
+			}
+		}
 		n.happen(now)
-		wake("sync", 10*time.Second, func() error { return n.engine.Sync(ctx) })
+		wake("sync", nightSync, func() error { return n.engine.Sync(ctx) })
 		wake("list", 10*time.Minute, func() error { return errors.Join(n.engine.SyncArchives(ctx), n.engine.CloseWatches(ctx)) })
 		wake("tick", 15*time.Second, func() error { return n.engine.Tick(ctx) })
 		turns := 0
@@ -502,6 +509,10 @@ func (n *night) live(until time.Time) {
 		n.clock.set(at)
 	}
 }
+
+// nightSync is how often the servers are looked at: three times as seldom as in life, which costs most of the time that
+// the measure takes. What a host does shows that much later, and so the figures are no better for it.
+const nightSync = 30 * time.Second
 
 // nextDue is when the next operation wants a turn.
 func (n *night) nextDue(now time.Time) time.Time {

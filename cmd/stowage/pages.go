@@ -9,7 +9,10 @@ import (
 // newSite makes the portal's pages. Those of the demo offer its logins.
 func newSite(o portalOptions) *handlers.Site {
 	version, _ := buildVersion()
-	options := handlers.Options{DB: o.DB, Log: o.Log, Version: version, Demo: o.Demo, URL: o.URL.String(), Mail: o.Mail != nil, MailKept: o.Mail != nil && o.Mail.Server == nil}
+	options := handlers.Options{DB: o.DB, Log: o.Log, Version: version, Demo: o.Demo, Mail: o.Mail != nil, MailKept: o.Mail != nil && o.Mail.Server == nil}
+	if o.URL != nil {
+		options.URL = o.URL.String()
+	}
 	if o.Faults != nil {
 		options.Faults = o.Faults.panel()
 	}

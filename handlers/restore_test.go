@@ -1,0 +1,96 @@
+package handlers_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"stowage/portal"
+)
+
+// TestConfirmRestore reads the page that asks before a machine is overwritten, and answers it.
+func TestConfirmRestore(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	b := s.addCopy(s.h100, 23*time.Hour+4*time.Minute, "before the upgrade")
+	v := s.as("ada@demo.test")
+	to := backups(s.h100) + "/" + b.UID + "/restore"
+	a := v.get(backups(s.h100)).want(200)
+	if !pressable(a, "Restore the copy of Thu 19 Nov 13:56") && !strings.Contains(a.body, to) {
+		t.Error("the list has no button that restores")
+	}
+	a = v.get(to).want(200, "Everything since (23 h 04 min).", "First we save the present state", "All your backups, this one too.", "being read from its storage", "before the upgrade")
+	if got := read(a.all("data-confirm")[0]); got != "h100" {
+		t.Errorf("what is to be typed: %q", got)
+	}
+	s.must(s.db.SaveContents(t.Context(), b.ID, &portal.Contents{Hardware: portal.Hardware{
+		Cores: 1, MemoryMB: 2048, Disks: []portal.Disk{{Key: "scsi0", Size: 16 << 30}}, Nets: []portal.Net{{Key: "net0", MAC: "BC:24:11:00:00:01"}},
+	}}, time.Time{}))
+	a = v.get(to).want(200, "in the copy: 1 core; it stays as it is now", "2 cores", "in the copy: 2.0 GiB", "scsi0 16 GiB", "BC:24:11:00:00:01")
+	if strings.Contains(a.text(), "being read") {
+		t.Error("what was read is still being read")
+	}
+
+	a = v.post(to, "confirm", "h10").want(422, "Type h100 to confirm.")
+	if value(a, "confirm") != "h10" || strings.Contains(a.body, "checked") {
+		t.Error("what was typed and unticked is lost")
+	}
+	v.post(to).want(422)
+	if ops := unfinished(s); len(ops) != 0 {
+		t.Fatalf("a refusal queued %+v", ops)
+	}
+	answer := v.post(to, "confirm", " H100", "start", "1")
+	ops := unfinished(s)
+	if len(ops) != 2 || ops[0].Kind != portal.KindRestore || ops[1].Kind != portal.KindBackup || !ops[1].Work.Safety || ops[0].AfterID != ops[1].ID || !ops[0].Work.Start {
+		t.Fatalf("queued: %+v", ops)
+	}
+	answer.wantTo("/services/" + s.h100.UID + "/operations/" + ops[0].UID)
+	page := v.get("/services/"+s.h100.UID+"/operations/"+ops[0].UID).want(200, "Restore of the copy of", "Save the present state", "Put the backup in the machine's place", "See that the machine answers")
+	if n := len(page.all("data-step")); n != 7 {
+		t.Errorf("%d steps", n)
+	}
+	list := v.get(backups(s.h100)).want(200)
+	if got := operationMarks(list); !slices.Equal(got, []string{ops[0].UID + " restore queued"}) {
+		t.Errorf("the two are shown as one: %v", got)
+	}
+	v.post(to, "confirm", "h100", "start", "1").want(409, "Your machine is busy: it is restored.")
+	v.post(backups(s.h100)).want(409)
+	s.as("grace@demo.test").get(to).want(404)
+	s.as("grace@demo.test").post(to, "confirm", "h100").want(404)
+	v.get(backups(s.h100) + "/nothing/restore").want(404)
+	v.post(backups(s.h100)+"/nothing/restore", "confirm", "h100").want(404)
+}
+
+// unfinished gives the operations of ada's machine that have not ended, newest first.
+func unfinished(s *site) []portal.Operation {
+	s.t.Helper()
+	ops, err := s.db.ServiceOperations(s.t.Context(), s.h100.ID, 0, 50)
+	s.must(err)
+	return slices.DeleteFunc(ops, func(o portal.Operation) bool { return o.State.Final() })
+}
+
+// TestRestoreIsRefused: what can't be restored says why, and external archives are not there.
+func TestRestoreIsRefused(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	torso := s.addCopy(s.h100, 20*time.Hour, "", func(b *portal.Backup) {
+		b.Class, b.Reason = portal.ClassPartial, "The backup is empty: it holds no disk."
+	})
+	bad := s.addCopy(s.h100, 22*time.Hour, "", func(b *portal.Backup) { b.Verification = "failed" })
+	good := s.addCopy(s.h100, 30*time.Hour, "")
+	v := s.as("ada@demo.test")
+	v.post(backups(s.h100)+"/"+torso.UID+"/restore", "confirm", "h100").want(409, "not complete")
+	v.post(backups(s.h100)+"/"+bad.UID+"/restore", "confirm", "h100").want(409, "The check of this backup has failed")
+	s.as("reader@demo.test").post(backups(s.h100)+"/"+good.UID+"/restore", "confirm", "h100").want(403)
+	a := s.as("reader@demo.test").get(backups(s.h100)+"/"+good.UID+"/restore").want(200, "Your login may look at everything, but change nothing.")
+	if pressable(a, "Restore this copy") {
+		t.Error("a reader may press the button")
+	}
+	s.must(s.db.SetServiceState(t.Context(), "test", s.h100, portal.ServiceSuspended, "unpaid"))
+	v.post(backups(s.h100)+"/"+good.UID+"/restore", "confirm", "h100").want(http.StatusForbidden, "suspended")
+	if ops := unfinished(s); len(ops) != 0 {
+		t.Errorf("queued: %+v", ops)
+	}
+}
