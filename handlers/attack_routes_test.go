@@ -140,6 +140,12 @@ var attackedRoutes = map[string]attacked{
 	"POST /services/:uid/backups/:backup/dismiss":         {want: clientActs, about: (*arena).gone},
 	"GET /services/:uid/backups/:backup/restore":          {want: clientLooks},
 	"POST /services/:uid/backups/:backup/restore":         {want: clientActs, fields: "confirm=h100&start=1", late: true},
+	"GET /services/:uid/power":                            {want: clientLooks, query: "?action=stop"},
+	"POST /services/:uid/power":                           {want: clientActs, fields: "action=shutdown", about: (*arena).idle},
+	"GET /services/:uid/password":                         {want: clientLooks},
+	"POST /services/:uid/password":                        {want: clientActs, about: (*arena).idle},
+	"GET /services/:uid/reinstall":                        {want: clientLooks},
+	"POST /services/:uid/reinstall":                       {want: clientActs, fields: "template=Debian+13&confirm=reinstall", about: (*arena).idle},
 
 	"GET /admin":                                         {want: staffLooks},
 	"GET /admin/audit":                                   {want: staffLooks},
