@@ -225,10 +225,15 @@ func (v *shown) stale(o portal.Operation) portal.Text {
 	case !since.IsZero():
 	case o.WaitsFor == "we can't reach your host":
 		since = o.ProgressAt
+	case v.standstill() != nil && !v.Pulse.TickAt.IsZero() && o.Kind != portal.KindBackup:
+		return portal.Say("The portal has not looked at your host since %s. What has begun there goes on without it.", v.since(v.Pulse.TickAt))
 	case v.standstill() != nil && !v.Pulse.TickAt.IsZero():
 		return portal.Say("The portal has not looked at your host since %s. The backup goes on there without it.", v.since(v.Pulse.TickAt))
 	default:
 		return ""
+	}
+	if o.Kind != portal.KindBackup {
+		return portal.Say("We can't reach your host since %s. What has begun there goes on without us.", v.since(since))
 	}
 	return portal.Say("We can't reach your host since %s. A backup that has begun goes on there without us.", v.since(since))
 }
