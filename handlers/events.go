@@ -18,7 +18,7 @@ import (
 const calm = 250 * time.Millisecond
 
 // events keeps an open page of a service in step: each live piece of it is sent anew when it reads differently.
-// page names which page is open (backups, service, operation), operation the uid where it is that of one.
+// page names which page is open (backups, snapshots, service, operation), operation the uid where it is that of one.
 //
 // The store's bell says that something changed; another process may have written without ringing, so that the page
 // is looked at every few seconds as well. The stream ends with the session, the visitor or the portal.
@@ -44,6 +44,9 @@ func (s *Site) events(c echo.Context) error {
 	defer s.leave(l)
 	changed, stop := s.db.Listen(v.Service.ID)
 	defer stop()
+	if page := c.QueryParam("page"); page == "snapshots" || page == "service" && !v.snaps.Hidden {
+		defer s.db.WatchSnapshots(v.Service.ID)()
+	}
 	stream, err := s.web.OpenStream(c)
 	if err != nil {
 		return ended(err)
@@ -131,6 +134,18 @@ func (s *Site) pieces(c echo.Context) (func(context.Context) ([]templates.Fragme
 				return nil, err
 			}
 			return v.backupsPage(templates.Frame{}).Fragments(), nil
+		}, nil
+	case "snapshots":
+		return func(ctx context.Context) ([]templates.Fragment, error) {
+			v, err := look(ctx)
+			if err != nil {
+				return nil, err
+			}
+			seen, err := s.db.SnapshotsView(ctx, clientID, uid)
+			if err != nil {
+				return nil, err
+			}
+			return v.snapshotsPage(templates.Frame{}, seen, true).Fragments(), nil
 		}, nil
 	case "service":
 		return func(ctx context.Context) ([]templates.Fragment, error) {

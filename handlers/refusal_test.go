@@ -111,7 +111,9 @@ func TestEveryFailureHasItsReference(t *testing.T) {
 	for _, path := range []string{service, service + "/operations", service + "/operations/" + failed.UID} {
 		ada.get(path).want(200, failed.Reference)
 	}
-	torso := s.addCopy(s.h100, time.Hour, "", func(b *portal.Backup) { b.Class, b.Reason = portal.ClassPartial, "The backup was cut off on your host." })
+	torso := s.addCopy(s.h100, time.Hour, "", func(b *portal.Backup) {
+		b.Class, b.Reason = portal.ClassPartial, "The backup was cut off on your host."
+	})
 	cut := s.operationOf[torso.UID]
 	ada.get(service+"/backups").want(200, "The reference is "+cut.Reference+".")
 	if a := ada.get(service + "/backups").want(200); !strings.Contains(a.body, "/operations/"+cut.UID+`"`) {

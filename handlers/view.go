@@ -20,6 +20,7 @@ type shown struct {
 	loc     *time.Location // the schedule's zone, in which all times of the service's pages are said
 	copies  []portal.Copy
 	counter portal.Counter
+	snaps   portal.Counter  // of snapshots
 	places  map[int64]place // of its operations that wait, by id
 }
 
@@ -46,6 +47,7 @@ func (s *Site) lookAt(ctx context.Context, clientID int64, uid string, l portal.
 	}
 	v := &shown{ServiceView: view, login: l, loc: view.Location, copies: view.Copies(), places: map[int64]place{}}
 	v.counter = portal.CounterOf(v.copies, v.Service.QuotaIn(v.Product), v.running())
+	v.snaps = portal.SnapshotCounter(v.Snapshots, v.Product.Snapshots)
 	for _, o := range v.Operations {
 		if o.State != portal.StateQueued || o.Kind == portal.KindProtect || o.RunAfter.After(v.Now) {
 			continue
@@ -167,6 +169,13 @@ func (v *shown) ways(refusal *portal.Error, note string) []templates.WayOut {
 		case "unprotect":
 			way.Post = v.path("backups", w.UID, "protect")
 			way.Fields = []templates.Field{{Name: "protect", Value: "0"}}
+		case "remove_snapshot":
+			way.Href = v.path("snapshots", w.UID, "delete")
+		case "open_backups":
+			if v.counter.Hidden {
+				continue
+			}
+			way.Href = v.path("backups")
 		case "set_schedule":
 			way.Href = v.path("backups") + "#schedule"
 		default:

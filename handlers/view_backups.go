@@ -241,6 +241,8 @@ func (v *shown) stale(o portal.Operation) portal.Text {
 func (v *shown) cardTitle(o portal.Operation) portal.Text {
 	b, known := v.backup(o.BackupID)
 	switch {
+	case snapshotWork(o.Kind):
+		return v.snapshotCard(o)
 	case o.Kind == portal.KindDelete && known:
 		return portal.Say("Removing the copy of %s", v.at(startOf(b)).When)
 	case o.Kind == portal.KindDelete:
@@ -270,6 +272,9 @@ func (v *shown) stepWords(o portal.Operation) portal.Text {
 		return "Being cancelled"
 	case o.WaitsFor != "":
 		return portal.Say("Waiting: %s", o.WaitsFor)
+	}
+	if snapshotWork(o.Kind) && snapshotDoing(o.Step) != "" {
+		return snapshotDoing(o.Step)
 	}
 	if words, ok := restoreStepWords[o.Step]; ok && o.Kind == portal.KindRestore {
 		return words

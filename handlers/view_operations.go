@@ -43,6 +43,8 @@ func (t teller) row(line store.OperationLine) templates.OperationRow {
 func (t teller) title(line store.OperationLine) portal.Text {
 	of := templates.At(line.CopyBegan, t.now, t.loc)
 	switch {
+	case snapshotWork(line.Kind):
+		return t.snapshotTitle(line)
 	case line.Kind == portal.KindDelete && of.IsZero():
 		return "Removal of the copy"
 	case line.Kind == portal.KindDelete:
@@ -136,6 +138,10 @@ func toldAt(o store.OperationView) time.Time {
 // unharmed says what a failure has left alone, as far as the outcome does not say so by itself.
 func unharmed(o portal.Operation) portal.Text {
 	switch {
+	case snapshotWork(o.Kind) && (o.Work.Broken || mentions(o.Reason, "untouched")):
+		return ""
+	case snapshotWork(o.Kind):
+		return "Your machine's data and your backups are untouched."
 	case o.Kind == portal.KindRestore:
 		return ""
 	case o.Kind != portal.KindBackup:
@@ -191,6 +197,9 @@ func stepTitle(o portal.Operation, step string) portal.Text {
 		}
 		return "Remove the oldest copy to make room"
 	}
+	if title, ok := snapshotStepTitles[step]; ok && o.Kind.OnMachine() {
+		return title
+	}
 	if title, ok := stepTitles[step]; ok {
 		return title
 	}
@@ -203,6 +212,9 @@ func (t teller) steps(o store.OperationView) []templates.Step {
 		return t.restoreSteps(o)
 	}
 	names := stepsOf(o.Operation)
+	if snapshotWork(o.Kind) {
+		names = snapshotSteps(o.OperationLine)
+	}
 	present := slices.Index(names, o.Step)
 	if present < 0 {
 		names, present = append(names, o.Step), len(names)

@@ -13,7 +13,7 @@ const staleTick = 2 * time.Minute
 
 // head names the service on its pages.
 func (v *shown) head(tab string) templates.ServiceHead {
-	return templates.ServiceHead{UID: v.Service.UID, Name: v.Service.Name, Tab: tab, Status: v.status(), NoBackups: v.counter.Hidden}
+	return templates.ServiceHead{UID: v.Service.UID, Name: v.Service.Name, Tab: tab, Status: v.status(), NoBackups: v.counter.Hidden, Snapshots: !v.snaps.Hidden}
 }
 
 // crumbs are the way to a page of the service; the last step is where one is.
@@ -51,6 +51,8 @@ func (v *shown) status() templates.Status {
 		return templates.Status{State: "replaced", Text: "Another machine"}
 	case !v.unreachable().IsZero():
 		return templates.Status{State: "unknown", Text: "Unknown", Detail: portal.Say("Last seen %s", v.since(v.Service.SeenAt))}
+	case op != nil && snapshotWork(op.Kind):
+		return templates.Status{State: "busy", Text: "Busy", Detail: sinceOf(snapshotBusy(*op), op.StartedAt, v.Now, v.loc)}
 	case op != nil && op.Kind == portal.KindRestore && op.State == portal.StateHeld:
 		return templates.Status{State: "busy", Text: "Off", Detail: "A restore has stopped; the machine is not whole"}
 	case op != nil && op.Kind == portal.KindRestore:

@@ -309,6 +309,9 @@ func needsOf(products []portal.Product, sold func(portal.Product) bool) []Need {
 		if p.BWLimit > 0 {
 			out = append(out, Need{"Sys.Modify", "/", portal.Say("for the bandwidth limit of product %s", p.Name)})
 		}
+		if p.Snapshots > 0 {
+			out = append(out, Need{"VM.Snapshot", "/vms", portal.Say("for the snapshots of product %s", p.Name)})
+		}
 		if p.Fleecing != "" {
 			out = append(out, Need{"Datastore.AllocateSpace", "/storage/" + p.Fleecing, portal.Say("for the fleecing images of product %s", p.Name)})
 		}

@@ -31,9 +31,16 @@ type scenario struct {
 	end    func(*world) error
 	speed  float64 // of the storage; 0 is 1, some 200 MB/s
 	most   int     // calls at which faults strike; 0 is all
-	each   int     // faults strike at every so-manieth call; 0 is every one
-	unsafe bool    // no copy is made before a restore
-	person bool    // somebody presses Retry where it is held
+
+	spread bool // those calls are spread over all, not the first
+
+	product func(*portal.Product)
+	arrange func(*world)      // what is there at the beginning, beside copies
+	again   func(*world)      // the same on the machine of every further run
+	waits   func(*world) bool // it is not over yet, though no operation is unfinished
+	each    int               // faults strike at every so-manieth call; 0 is every one
+	unsafe  bool              // no copy is made before a restore
+	person  bool              // somebody presses Retry where it is held
 }
 
 var (
@@ -49,6 +56,7 @@ func scenarios() []scenario {
 			all = append(all, scenario{name: fmt.Sprintf("%s-%d-of-%d", p.Eviction, n.copies, n.quota), copies: n.copies, quota: n.quota, policy: p, end: oneNewCopy})
 		}
 	}
+	all = append(all, snapshotScenarios()...)
 	return append(all,
 		// A dump that outlasts the settle window: only its task tells that it was begun.
 		scenario{name: "slow", copies: 1, quota: 2, policy: overlap, speed: 0.008, most: 60, end: oneNewCopy},
@@ -177,6 +185,9 @@ type snapshot struct {
 func (sc scenario) prepare(t *testing.T) snapshot {
 	w := newWorld(t, worldOptions{Product: func(p *portal.Product) {
 		p.Quota, p.Policy, p.SafetyCopy = max(sc.quota, sc.copies), sc.policy, !sc.unsafe
+		if sc.product != nil {
+			sc.product(p)
+		}
 	}})
 	for range sc.copies {
 		w.backupNow("", "")
@@ -187,6 +198,9 @@ func (sc scenario) prepare(t *testing.T) snapshot {
 		if err := w.db.SetServiceQuota(context.Background(), "cli", w.service.UID, &sc.quota); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if sc.arrange != nil {
+		sc.arrange(w)
 	}
 	if sc.do == nil {
 		w.every("03:00")
@@ -220,6 +234,9 @@ func (s snapshot) resume(t testing.TB, sc scenario) *world {
 	var err error
 	if w.sim, err = pvesim.New(sw, pvesim.Options{Now: w.clock.Now, Speed: cmp.Or(sc.speed, 1), Seed: 1}); err != nil {
 		t.Fatal(err)
+	}
+	if sc.again != nil {
+		sc.again(&w)
 	}
 	if err := os.WriteFile(filepath.Join(w.dir, "db"), s.db, 0o600); err != nil {
 		t.Fatal(err)
@@ -312,6 +329,7 @@ func (w *world) play() error {
 			return w.trouble
 		}
 		unfinished := slices.ContainsFunc(ops, func(o portal.Operation) bool { return !o.State.Final() })
+		unfinished = unfinished || w.sc.waits != nil && w.sc.waits(w)
 		if !unfinished && now.After(w.began.Add(time.Minute)) {
 			idle++
 			w.clock.set(now.Add(20 * time.Second))
@@ -492,6 +510,14 @@ func (g *guarded) promise(r *http.Request) {
 		form, _ := url.ParseQuery(string(body))
 		if form.Get("remove") != "0" || form.Get("vmid") != "100" || form.Get("lockwait") == "" {
 			w.wrong("vzdump sent with %v", form)
+		}
+	case strings.Contains(path, "/snapshot") || strings.Contains(path, "/status/") || strings.HasSuffix(path, "/config"):
+		if i < 0 {
+			w.wrong("%s %s sent without a committed intent", r.Method, path)
+			return
+		}
+		if action := machineCalls[path[strings.LastIndex(path, "/")+1:]]; action != "" {
+			g.audited(action, ops[i].UID)
 		}
 	case r.Method == http.MethodDelete && strings.Contains(path, "/content/"):
 		if i < 0 {

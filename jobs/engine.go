@@ -62,7 +62,7 @@ func New(o Options) *Engine {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{db: o.DB, now: o.Now, log: o.Log, opts: o, links: map[int64]*link{}, working: map[int64]bool{}, configAt: map[int64]int{}, watch: watch{live: map[int64]time.Time{}, next: map[int64]int{}}}
+	return &Engine{db: o.DB, now: o.Now, log: o.Log, opts: o, links: map[int64]*link{}, working: map[int64]bool{}, configAt: map[int64]int{}, watch: watch{live: map[int64]time.Time{}, next: map[int64]int{}, read: map[int64]readAt{}}}
 }
 
 // Limits gives the admission limits that the settings hold.

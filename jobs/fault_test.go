@@ -18,7 +18,7 @@ type trouble struct {
 }
 
 const (
-	mutation = `/vzdump$|/content/`
+	mutation = `/vzdump$|/content/|/snapshot`
 	listings = `/storage/[^/]+/content$`
 	tasks    = `/tasks$|/tasks/`
 )
@@ -77,6 +77,7 @@ func (w *world) strike(tr trouble, nth int) {
 func (w *world) unlockLater() {
 	var since time.Time
 	w.onStep = append(w.onStep, func() {
+		w.goOnLater()
 		locked := false
 		for _, g := range w.sim.Guests() {
 			locked = locked || g.VMID == 100 && g.Lock != ""
@@ -166,7 +167,11 @@ func TestFaultEverywhere(t *testing.T) {
 						calls++
 					}
 				}
-				for nth := 1; nth <= sc.upTo(calls); nth += max(sc.each, 1) {
+				step, last := max(sc.each, 1), sc.upTo(calls)
+				if sc.spread {
+					step, last = (calls+sc.most-1)/sc.most, calls
+				}
+				for nth := 1; nth <= last; nth += max(step, 1) {
 					w := snap.resume(t, sc)
 					w.unlockLater()
 					w.strike(tr, nth)

@@ -45,6 +45,12 @@ func (t *turn) kindPreflight(config pve.GuestConfig) error {
 		return t.powerPreflight()
 	case portal.KindReapply:
 		return t.reapplyPreflight()
+	case portal.KindSnapshot:
+		return t.snapshotPreflight(config)
+	case portal.KindSnapshotDelete:
+		return t.delSnapshotPreflight()
+	case portal.KindRollback:
+		return t.rollbackPreflight(config)
 	case portal.KindRestore:
 		return t.restorePreflight(config)
 	}
@@ -81,6 +87,8 @@ func finishMachine(t *turn) error {
 			text = "Your package is applied. Some of it, such as CPU and memory, holds from the machine's next start."
 		}
 		return t.end(portal.StateSucceeded, text, "", portal.SlotDone)
+	case portal.KindRollback:
+		return t.afterRollbackReapply()
 	case portal.KindRestore:
 		if err := t.e.db.SaveConfig(t, t.op.ServiceID, hardwareOf(t.config)); err != nil {
 			return err

@@ -124,6 +124,9 @@ func (e *Engine) syncServer(ctx context.Context, l *link) error {
 	if err := e.db.SaveInventory(ctx, in); err != nil {
 		return err
 	}
+	if err := e.db.SavePlaces(ctx, l.server.ID, placesOf(resources.Storages)); err != nil {
+		return err
+	}
 	if len(unseen) == 0 || !complete {
 		return nil
 	}
@@ -375,7 +378,7 @@ func (e *Engine) checkConfig(ctx context.Context, s portal.Service) error {
 		return e.db.SaveConfig(ctx, s.ID, s.Hardware) // what stands in the machine's place says nothing of it
 	}
 	if s.Identity.Same(identityOf(config)) {
-		return e.db.SaveConfig(ctx, s.ID, hardwareOf(config))
+		return errors.Join(e.db.SaveConfig(ctx, s.ID, hardwareOf(config)), e.checkSnapshots(ctx, l, s, config))
 	}
 	return e.db.SetServiceState(ctx, "engine", s, portal.ServiceMachineReplaced, "its config has uuid "+config.UUID)
 }

@@ -17,6 +17,12 @@ func (e *Engine) Tick(ctx context.Context) error {
 	if _, err := e.db.PlanDue(ctx); err != nil {
 		return fmt.Errorf("jobs: plan: %w", err)
 	}
+	if _, err := e.db.ExpireSnapshots(ctx); err != nil {
+		return fmt.Errorf("jobs: expiry: %w", err)
+	}
+	if _, err := e.db.WarnOfExpiry(ctx); err != nil {
+		return fmt.Errorf("jobs: expiry: %w", err)
+	}
 	return e.db.Renew(ctx, true)
 }
 

@@ -34,6 +34,12 @@ func init() {
 		portal.KindProtect: {portal.StepProtect: protectStep},
 		portal.KindPower:   {portal.StepPower: powerErrand.step()},
 		portal.KindReapply: {portal.StepReapply: reapplyStep},
+
+		portal.KindSnapshot:       {portal.StepSnapshot: snapshotStep()},
+		portal.KindSnapshotDelete: {portal.StepSnapshotDelete: delSnapshotStep()},
+		portal.KindRollback: {
+			portal.StepPowerOff: rollbackOff(), portal.StepRollback: rollbackStep(), portal.StepReapply: reapplyStep, portal.StepStart: powerOn((*turn).rolledBack),
+		},
 		portal.KindRestore: restoreSteps(),
 	}
 }
@@ -402,6 +408,11 @@ func (t *turn) end(state portal.State, text portal.Text, staff string, slot port
 	}
 	if t.changes.Backup == nil {
 		if err := t.closeRunningRow(); err != nil {
+			return err
+		}
+	}
+	if t.op.Kind == portal.KindSnapshot && state != portal.StateSucceeded && t.changes.Snapshot == nil {
+		if err := t.closeTakingRow(); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,11 @@ type watch struct {
 	mu   sync.Mutex
 	live map[int64]time.Time // by service, of those that are watched
 	next map[int64]int       // by server: the number of the machine that was asked last
+	read map[int64]readAt    // by service: when its snapshots were read, of those that somebody looks at
 }
+
+// readAt is when a machine's snapshots were read, and when the sizes of its disks.
+type readAt struct{ at, sized time.Time }
 
 func (w *watch) seen(serviceID int64) (time.Time, bool) {
 	w.mu.Lock()
@@ -81,7 +85,7 @@ func (e *Engine) Watch(ctx context.Context) error {
 			return err
 		}
 	}
-	return ctx.Err()
+	return e.watchSnapshots(ctx)
 }
 
 func (e *Engine) watchServer(ctx context.Context, serverID int64, machines []store.Machine) error {

@@ -71,6 +71,9 @@ type world struct {
 	onCall  []func(n int) // told of every call before it is made
 	onStep  []func()      // at every step
 
+	taken   string // name of the snapshot that is there at the beginning
+	content uint64 // and what is on its disk
+
 	// of two portals on one database
 	atPoint   func(n int)
 	overtaken func() bool

@@ -11,6 +11,7 @@ type Situation struct {
 	Backups    []Backup             // not removed
 	Snapshots  []Snapshot           // not gone
 	Places     map[string]DiskPlace // storages of disks, by name; those that aren't known are absent
+	NoSnapshot Text                 // why the machine can't take snapshots, as its host says; "" = nothing is known against it
 	Operations []Operation          // unfinished ones of this service
 	Location   *time.Location
 	Now        time.Time
@@ -210,6 +211,12 @@ func RetryOperation(actor string, old Operation, backupUID, replaceUID string) R
 			op, err = RemoveBackup(actor, backupUID)(s)
 		case KindProtect:
 			op, err = ProtectBackup(actor, backupUID, old.Protect)(s)
+		case KindSnapshot:
+			op, err = RequestSnapshot(actor, old.Note, old.Work.Memory)(s)
+		case KindSnapshotDelete:
+			op, err = RequestSnapshotRemoval(actor, s.snapshotByID(old.SnapshotID))(s)
+		case KindRollback:
+			return Operation{}, Refuse(CodeConflict, "A rollback is not repeated blindly: begin it again from the page of snapshots, which says what would happen.")
 		case KindRestore:
 			if op, err = MayRestore(actor, backupUID)(s); err == nil {
 				op.Work.Start = old.Work.Start

@@ -36,6 +36,11 @@ type Snapshot struct {
 	External    bool  // not taken by the portal: in no quota, no expiry, no actions
 	Growth      int64 // bytes written since; -1 = the storage doesn't tell
 	ParentName  string
+
+	Then   *Machine  // what the machine was; nil = not read yet
+	Used   int64     // bytes that the machine's disks took right after; -1 = the storage doesn't tell
+	SeenAt time.Time // when it was last seen on the machine
+	GoneAt time.Time // when it was found to be no more
 }
 
 // SnapshotDay is a day of a snapshot's life.
@@ -189,6 +194,9 @@ func RequestSnapshot(actor, description string, memory bool) Request {
 		if a := CanSnapshot(s.Service.Hardware.Disks, s.Places); !a.Can {
 			return Operation{}, (&Error{Code: CodeConflict, Sentence: a.Why}).With(WayOut{Action: "open_backups", Label: "Back up instead"})
 		}
+		if s.NoSnapshot != "" {
+			return Operation{}, (&Error{Code: CodeConflict, Sentence: s.NoSnapshot}).With(WayOut{Action: "open_backups", Label: "Back up instead"})
+		}
 		if err := free(s); err != nil {
 			return Operation{}, err
 		}
@@ -295,6 +303,16 @@ func (s Situation) snapshot(uid string) (Snapshot, error) {
 		return Snapshot{}, Refuse(CodeConflict, "This snapshot is being removed already.")
 	}
 	return Snapshot{}, NotFound()
+}
+
+// snapshotByID gives the uid of a snapshot; "" where it is gone.
+func (s Situation) snapshotByID(id int64) string {
+	for _, v := range s.Snapshots {
+		if v.ID == id && !v.External {
+			return v.UID
+		}
+	}
+	return ""
 }
 
 // free refuses while anything holds the machine, or work on its snapshots waits that a person asked for.

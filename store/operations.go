@@ -175,8 +175,16 @@ func loadSituation(ctx context.Context, q querier, svc portal.Service, now time.
 		return s, err
 	}
 	var zone string
-	if err = q.QueryRowContext(ctx, `SELECT zone FROM schedules WHERE service_id = $1`, svc.ID).Scan(&zone); err != nil {
+	if err = q.QueryRowContext(ctx, `SELECT c.zone, s.snapshots_why FROM schedules c JOIN services s ON s.id = c.service_id WHERE c.service_id = $1`, svc.ID).Scan(&zone, &s.NoSnapshot); err != nil {
 		return s, err
+	}
+	if s.Snapshots, err = snapshotsOf(ctx, q, svc.ID); err != nil {
+		return s, err
+	}
+	if s.Product.Snapshots > 0 || len(s.Snapshots) > 0 {
+		if s.Places, err = diskPlaces(ctx, q, svc.ServerID, svc.Node); err != nil {
+			return s, err
+		}
 	}
 	s.Location, err = portal.Zone(zone)
 	return s, err
@@ -212,6 +220,9 @@ type TaskLog struct {
 type Changes struct {
 	Steps      []StepNote
 	Backup     *portal.Backup    // inserted when its ID is 0, and then named by the operation
+	Snapshot   *portal.Snapshot  // inserted when its ID is 0, and then named by the operation
+	NoSnapshot string            // the operation's snapshot is no more: how it went
+	NoneLeft   string            // none of the machine's snapshots is any more: how they went
 	NoteDue    bool              // a note that the copy has is to be written to its archive
 	Follow     *portal.Operation // queued with it: what is left to be done
 	RemovedID  int64             // a copy that is no more
@@ -239,6 +250,12 @@ func (db *DB) Save(ctx context.Context, name string, op *portal.Operation, c Cha
 				next.BackupID = c.Backup.ID
 			}
 		}
+		if c.Snapshot != nil {
+			if err := t.saveSnapshot(c.Snapshot, op.ID); err != nil {
+				return err
+			}
+			next.SnapshotID = c.Snapshot.ID
+		}
 		if c.NoteDue && c.Backup != nil {
 			if _, err := t.exec(`UPDATE backups SET note_due = $1 WHERE id = $2 AND note <> ''`, t.now.Unix(), c.Backup.ID); err != nil {
 				return err
@@ -249,6 +266,17 @@ func (db *DB) Save(ctx context.Context, name string, op *portal.Operation, c Cha
 		}
 		if c.RemovedID != 0 {
 			if err := t.removeBackup(c.RemovedID, op.ID, c.RemovedHow); err != nil {
+				return err
+			}
+		}
+		if c.NoSnapshot != "" {
+			if err := t.closeSnapshot(next.SnapshotID, op.ID, c.NoSnapshot); err != nil {
+				return err
+			}
+		}
+		if c.NoneLeft != "" {
+			if _, err := t.exec(`UPDATE snapshots SET removed_at = $1, removed_by = $2, removed_how = $3 WHERE service_id = $4 AND removed_at IS NULL`,
+				t.now.Unix(), op.ID, c.NoneLeft, op.ServiceID); err != nil {
 				return err
 			}
 		}
@@ -438,6 +466,9 @@ func (db *DB) Release(ctx context.Context, uid, actor, reason string) (op portal
 			return err
 		}
 		if _, err := t.exec(`UPDATE backups SET class = 'failed', ended_at = $1 WHERE operation_id = $2 AND class = 'running'`, t.now.Unix(), op.ID); err != nil {
+			return err
+		}
+		if _, err := t.exec(`UPDATE snapshots SET state = 'failed' WHERE made_by = $1 AND state = 'taking'`, op.ID); err != nil {
 			return err
 		}
 		t.touch(op.ServiceID)

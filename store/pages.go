@@ -66,6 +66,10 @@ type OperationLine struct {
 	CopyBegan   time.Time // of that copy
 	CopySize    int64
 	CopyGone    bool // it was removed, or has vanished
+
+	SnapshotUID    string // of the snapshot that it takes, removes or goes back to
+	SnapshotTaken  time.Time
+	SnapshotMemory bool
 }
 
 // view runs fn on one consistent picture of the database.
@@ -235,17 +239,19 @@ func nodeDown(ctx context.Context, q querier, serverID int64, node string) (time
 }
 
 const lineColumns = `, s.uid, s.name, s.vmid, c.name, v.name, COALESCE(l.email, ''), b.uid, b.started_at, b.size,
-	COALESCE(b.removed_at IS NOT NULL OR b.class = 'missing', 0)`
+	COALESCE(b.removed_at IS NOT NULL OR b.class = 'missing', 0), COALESCE(x.uid, ''), x.taken_at, COALESCE(x.memory, 0)`
 
 // lineTables are what an operation's line is joined from; the actor "client:<uid>" names a login.
 const lineTables = ` FROM operations o JOIN services s ON s.id = o.service_id JOIN clients c ON c.id = s.client_id JOIN servers v ON v.id = o.server_id
 	LEFT JOIN logins l ON l.uid = CASE WHEN o.actor LIKE 'client:%' THEN substr(o.actor, 8) WHEN o.actor LIKE 'staff:%' THEN substr(o.actor, 7) END
-	LEFT JOIN backups b ON b.id = o.backup_id `
+	LEFT JOIN backups b ON b.id = o.backup_id LEFT JOIN snapshots x ON x.id = o.snapshot_id `
 
 func scanLine(s scanner) (v OperationLine, err error) {
-	var began, size sql.NullInt64
+	var began, size, taken sql.NullInt64
 	var uid sql.NullString
-	v.Operation, err = scanOperation(more{s, []any{&v.ServiceUID, &v.ServiceName, &v.VMID, &v.ClientName, &v.ServerName, &v.Who, &uid, &began, &size, &v.CopyGone}})
+	v.Operation, err = scanOperation(more{s, []any{&v.ServiceUID, &v.ServiceName, &v.VMID, &v.ClientName, &v.ServerName, &v.Who, &uid, &began, &size, &v.CopyGone,
+		&v.SnapshotUID, &taken, &v.SnapshotMemory}})
+	v.SnapshotTaken = at(taken)
 	v.CopyUID, v.CopyBegan, v.CopySize = uid.String, at(began), size.Int64
 	return v, err
 }

@@ -25,6 +25,7 @@ type dueSchedule struct {
 	product portal.Product
 	trusted bool          // the server's clock agrees with ours, by a look made just now
 	used    []portal.Date // those that have a row already
+	saved   int64         // when the schedule was saved, unix seconds
 }
 
 // from is the instant after which slots are still to be written.
@@ -44,9 +45,17 @@ type planCursor struct{ due, id int64 }
 // holds up none of the others.
 func (db *DB) PlanDue(ctx context.Context) (planned int, err error) {
 	var failed error
+	var ready *readAhead
+	defer func() { ready.wait() }()
 	for at := (planCursor{-1, -1}); ; {
 		began := at
-		n, err := db.planSome(ctx, &at, planBatch)
+		n, next, err := db.planSome(ctx, &at, planBatch, ready)
+		ready.wait()
+		ready = next
+		if errors.Is(err, errOvertaken) { // somebody saved a schedule in between: read this batch anew
+			at = began
+			continue
+		}
 		if err != nil && ctx.Err() == nil && portal.CodeOf(err) != portal.CodeUnavailable {
 			at = began
 			n, err = db.planEach(ctx, &at, planBatch)
@@ -57,6 +66,41 @@ func (db *DB) PlanDue(ctx context.Context) (planned int, err error) {
 			return planned, errors.Join(failed, err)
 		}
 	}
+}
+
+// readAhead is the next batch, read while the one before it is written. What it says of a schedule counts only where the
+// schedule is still as it was read.
+type readAhead struct {
+	done chan struct{}
+	due  []dueSchedule
+	err  error
+}
+
+// errOvertaken says that a schedule has changed since it was read.
+var errOvertaken = errors.New("store: a schedule changed since it was read")
+
+func (r *readAhead) wait() {
+	if r != nil {
+		<-r.done
+	}
+}
+
+// readNext begins to read what comes after a full batch.
+func (db *DB) readNext(ctx context.Context, due []dueSchedule, most int, now time.Time) *readAhead {
+	if len(due) < most || most < planBatch {
+		return nil
+	}
+	last := due[len(due)-1]
+	at := planCursor{last.NextDue.Unix(), last.ID}
+	r := &readAhead{done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		r.err = db.view(ctx, "plan", func(q querier) (err error) {
+			r.due, err = dueSchedules(ctx, q, now, at, most)
+			return err
+		})
+	}()
+	return r
 }
 
 const (
@@ -75,7 +119,7 @@ func (db *DB) planEach(ctx context.Context, at *planCursor, most int) (planned i
 		if err != nil {
 			return planned, errors.Join(failed, explain("plan", err))
 		}
-		n, err := db.planSome(ctx, at, 1)
+		n, _, err := db.planSome(ctx, at, 1, nil)
 		planned += n
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("schedule %d: %w", next.id, err))
@@ -85,20 +129,26 @@ func (db *DB) planEach(ctx context.Context, at *planCursor, most int) (planned i
 	return planned, failed
 }
 
-func (db *DB) planSome(ctx context.Context, at *planCursor, most int) (n int, err error) {
-	var some bool
-	if err := db.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM schedules c WHERE `+stillDue+`)`, db.now().Unix(), at.due, at.id).Scan(&some); err != nil || !some {
-		return 0, explain("plan", err)
+func (db *DB) planSome(ctx context.Context, at *planCursor, most int, ready *readAhead) (n int, next *readAhead, err error) {
+	if ready.wait(); ready == nil || ready.err != nil {
+		ready = nil
+		var some bool
+		if err := db.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM schedules c WHERE `+stillDue+`)`, db.now().Unix(), at.due, at.id).Scan(&some); err != nil || !some {
+			return 0, nil, explain("plan", err)
+		}
 	}
 	err = db.update(ctx, "plan", func(t *tx) error {
 		pauses, err := t.pauses()
 		if err != nil {
 			return err
 		}
-		due, err := t.dueSchedules(*at, most)
-		if err != nil {
+		var due []dueSchedule
+		if ready != nil {
+			due = ready.due
+		} else if due, err = dueSchedules(t.ctx, t, t.now, *at, most); err != nil {
 			return err
 		}
+		next = db.readNext(ctx, due, most, t.now)
 		w := slotWriter{tx: t}
 		for _, d := range due {
 			at.due, at.id = d.NextDue.Unix(), d.ID
@@ -107,35 +157,40 @@ func (db *DB) planSome(ctx context.Context, at *planCursor, most int) (n int, er
 				return err
 			}
 		}
-		return w.write()
+		err = w.write()
+		if ready != nil && err != nil {
+			return errOvertaken // a slot that is there by now, perhaps: what was read ahead is no ground to say more
+		}
+		return err
 	})
 	if err != nil {
-		n = 0
+		next.wait()
+		n, next = 0, nil
 	}
-	return n, err
+	return n, next, err
 }
 
 // dueSchedules reads the next ones that are due, in the order of their instants.
-func (t *tx) dueSchedules(at planCursor, most int) ([]dueSchedule, error) {
+func dueSchedules(ctx context.Context, q querier, now time.Time, at planCursor, most int) ([]dueSchedule, error) {
 	products := map[int64]portal.Product{}
 	grids := map[string][7]portal.Day{} // most schedules are like many others
-	due, err := collect(t.ctx, t, func(s scanner) (dueSchedule, error) { return t.scanDue(s, grids) }, `SELECT c.id, c.service_id, c.zone, c.days, c.planned, c.next_due_at, s.uid, s.product_id, s.server_id, s.state, s.node, s.quota, s.mode, v.skew, v.seen_at
+	due, err := collect(ctx, q, func(s scanner) (dueSchedule, error) { return scanDue(s, now, grids) }, `SELECT c.id, c.service_id, c.zone, c.days, c.planned, c.saved_at, c.next_due_at, s.uid, s.product_id, s.server_id, s.state, s.node, s.quota, s.mode, v.skew, v.seen_at
 		FROM schedules c JOIN services s ON s.id = c.service_id JOIN servers v ON v.id = s.server_id
-		WHERE `+stillDue+inOrder, t.now.Unix(), at.due, at.id, most)
+		WHERE `+stillDue+inOrder, now.Unix(), at.due, at.id, most)
 	if err != nil || len(due) == 0 {
 		return nil, err
 	}
 	index := make(map[int64]*dueSchedule, len(due))
-	oldest := t.now
+	oldest := now
 	for i := range due {
 		d := &due[i]
 		index[d.ID] = d
-		if from := d.from(t.now); from.Before(oldest) {
+		if from := d.from(now); from.Before(oldest) {
 			oldest = from
 		}
 		p, known := products[d.service.ProductID]
 		if !known {
-			if p, err = product(t.ctx, t, d.service.ProductID); err != nil {
+			if p, err = product(ctx, q, d.service.ProductID); err != nil {
 				return nil, err
 			}
 			products[d.service.ProductID] = p
@@ -143,10 +198,10 @@ func (t *tx) dueSchedules(at planCursor, most int) ([]dueSchedule, error) {
 		d.product = p
 	}
 	// Slots of older dates than two days before can't fall due any more, wherever on earth.
-	rows, err := t.QueryContext(t.ctx, `SELECT l.schedule_id, l.local_date
+	rows, err := q.QueryContext(ctx, `SELECT l.schedule_id, l.local_date
 		FROM (SELECT c.id, c.service_id FROM schedules c WHERE `+stillDue+inOrder+`) d
 		JOIN slots l ON l.service_id = d.service_id AND l.schedule_id = d.id AND l.local_date >= $5`,
-		t.now.Unix(), at.due, at.id, most, portal.DateOf(oldest.UTC()).AddDays(-3).String())
+		now.Unix(), at.due, at.id, most, portal.DateOf(oldest.UTC()).AddDays(-3).String())
 	if err != nil {
 		return nil, err
 	}
@@ -166,12 +221,12 @@ func (t *tx) dueSchedules(at planCursor, most int) ([]dueSchedule, error) {
 	return due, rows.Err()
 }
 
-func (t *tx) scanDue(s scanner, grids map[string][7]portal.Day) (d dueSchedule, err error) {
+func scanDue(s scanner, now time.Time, grids map[string][7]portal.Day) (d dueSchedule, err error) {
 	var quota, next sql.NullInt64
 	var days string
 	var planned, skew, seen int64
 	v := &d.service
-	if err := s.Scan(&d.ID, &d.ServiceID, &d.Zone, &days, &planned, &next, &v.UID, &v.ProductID, &v.ServerID, &v.State, &v.Node, &quota, &v.Mode, &skew, &seen); err != nil {
+	if err := s.Scan(&d.ID, &d.ServiceID, &d.Zone, &days, &planned, &d.saved, &next, &v.UID, &v.ProductID, &v.ServerID, &v.State, &v.Node, &quota, &v.Mode, &skew, &seen); err != nil {
 		return d, err
 	}
 	grid, known := grids[days]
@@ -187,7 +242,7 @@ func (t *tx) scanDue(s scanner, grids map[string][7]portal.Day) (d dueSchedule, 
 		v.Quota = &q
 	}
 	agree := (time.Duration(skew) * time.Second).Abs() <= portal.SkewLimit
-	d.trusted = agree && t.now.Sub(time.Unix(seen, 0)).Abs() <= clockSeenFor
+	d.trusted = agree && now.Sub(time.Unix(seen, 0)).Abs() <= clockSeenFor
 	return d, nil
 }
 
@@ -229,7 +284,7 @@ func (w *slotWriter) plan(d dueSchedule, pauses []portal.Pause) error {
 	for _, s := range slots {
 		used = append(used, s.Date)
 	}
-	next := planned{schedule: d.ID}
+	next := planned{schedule: d.ID, was: d.Planned.Unix(), saved: d.saved}
 	if coming := d.NextExcept(w.now, 1, used); len(coming) > 0 {
 		next.due = coming[0].Due
 	}

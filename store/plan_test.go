@@ -41,7 +41,7 @@ func TestManyFallDue(t *testing.T) {
 		`SELECT count(*) FROM operations WHERE state = 'queued'`:                  &ops,
 		`SELECT count(DISTINCT reference) FROM operations WHERE state = 'queued'`: &alike,
 		`SELECT count(*) FROM slots l JOIN operations o ON o.id = l.operation_id AND o.service_id = l.service_id AND o.schedule_id = l.schedule_id AND o.slot_date = l.local_date WHERE l.state = 'due' AND o.state = 'queued'`: &pairs,
-		`SELECT count(*) FROM audit a JOIN operations o ON o.uid = a.entity_uid AND o.service_id = a.service_id WHERE a.action = 'backup.request'`:                                                                              &audits,
+		`SELECT COALESCE(sum(json_extract(a.after, '$.queued')), 0) FROM audit a JOIN operations o ON o.uid = a.entity_uid WHERE a.action = 'backup.plan'`:                                                                      &audits,
 	} {
 		if err := db.read.QueryRowContext(ctx, query).Scan(into); err != nil {
 			t.Fatal(err)

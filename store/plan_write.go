@@ -29,10 +29,12 @@ type newSlot struct {
 	op                *portal.Operation
 }
 
-// planned is how far a schedule is planned: up to now, and from due on. A zero due means never again.
+// planned is how far a schedule is planned: up to now, and from due on. A zero due means never again. It holds for the
+// schedule as it was read: planned up to was, and saved then.
 type planned struct {
-	schedule int64
-	due      time.Time
+	schedule   int64
+	due        time.Time
+	was, saved int64
 }
 
 // add takes up slots that fell due and have no row: all but the latest are missed, and the latest is queued where it
@@ -89,6 +91,9 @@ func (w *slotWriter) write() error {
 			return err
 		}
 	}
+	if err := w.noted(ops); err != nil {
+		return err
+	}
 	for some := range slices.Chunk(w.slots, rowsAtOnce) {
 		if err := w.writeSlotRows(some); err != nil {
 			return err
@@ -131,7 +136,7 @@ type tupleKey struct {
 // tupleTexts holds what tuples gave: no more than rowsAtOnce texts for each statement.
 var tupleTexts sync.Map
 
-// writeOperations adds operations of slots, with the audit row of each.
+// writeOperations adds operations of slots.
 func (w *slotWriter) writeOperations(ops []*portal.Operation) error {
 	for _, o := range ops {
 		o.Reference = w.db.reference()
@@ -142,14 +147,29 @@ func (w *slotWriter) writeOperations(ops []*portal.Operation) error {
 			err = w.insertOperations(ops)
 		}
 	}
-	if err != nil {
-		return err
+	return err
+}
+
+// noted is the audit row of all that one transaction has queued because its time had come. Each operation says for
+// itself of which schedule and date it is, and has its own row when it first asks something of Proxmox.
+func (w *slotWriter) noted(ops []*portal.Operation) error {
+	if len(ops) == 0 {
+		return nil
 	}
-	entries := make([]Entry, len(ops))
-	for i, o := range ops {
-		entries[i] = requested(o)
+	first, last := ops[0], ops[0]
+	for _, o := range ops {
+		if o.ID < first.ID {
+			first = o
+		}
+		if o.ID > last.ID {
+			last = o
+		}
 	}
-	return w.auditAll(entries)
+	return w.audit(Entry{Actor: first.Actor, Action: "backup.plan", Entity: "operation", EntityUID: first.UID,
+		After: tojson(struct {
+			Queued int    `json:"queued"`
+			To     string `json:"to"`
+		}{len(ops), last.UID})})
 }
 
 func (w *slotWriter) insertOperations(ops []*portal.Operation) error {
@@ -230,12 +250,19 @@ func (w *slotWriter) writeSlotRows(slots []newSlot) error {
 
 // writePlanned keeps how far schedules are planned.
 func (w *slotWriter) writePlanned(some []planned) error {
-	const each = 2
+	const each = 4
 	args := []any{w.now.Unix()}
 	for _, p := range some {
-		args = append(args, p.schedule, orNull(p.due))
+		args = append(args, p.schedule, orNull(p.due), p.was, p.saved)
 	}
-	_, err := w.exec(`UPDATE schedules SET planned = $1, next_due_at = d.due
-		FROM (SELECT column1 AS id, column2 AS due FROM (VALUES `+tuples(len(some), 1, each, `($%d, $%d)`)+`)) AS d WHERE schedules.id = d.id`, args...)
-	return err
+	done, err := w.exec(`UPDATE schedules SET planned = $1, next_due_at = d.due
+		FROM (SELECT column1 AS id, column2 AS due, column3 AS was, column4 AS saved FROM (VALUES `+tuples(len(some), 1, each, `($%d, $%d, $%d, $%d)`)+`)) AS d
+		WHERE schedules.id = d.id AND schedules.planned = d.was AND schedules.saved_at = d.saved`, args...)
+	if err != nil {
+		return err
+	}
+	if n, err := done.RowsAffected(); err != nil || n != int64(len(some)) {
+		return errors.Join(errOvertaken, err)
+	}
+	return nil
 }

@@ -104,6 +104,15 @@ CREATE TABLE devices (
     UNIQUE (login_id, token_hash)
 );
 
+CREATE TABLE disk_places (
+    server_id INTEGER NOT NULL REFERENCES servers (id),
+    node      TEXT    NOT NULL, -- '' = shared
+    name      TEXT    NOT NULL,
+    type      TEXT    NOT NULL, -- Proxmox's: dir, lvmthin, zfspool, …
+    active    INTEGER NOT NULL CHECK (active IN (0, 1)),
+    PRIMARY KEY (server_id, node, name)
+) WITHOUT ROWID;
+
 CREATE TABLE forgotten (
     id      INTEGER PRIMARY KEY,
     email   TEXT    NOT NULL,
@@ -154,6 +163,11 @@ CREATE TABLE logins (
 );
 
 CREATE INDEX logins_client ON logins (client_id);
+
+CREATE TABLE machine_configs (
+    service_id INTEGER PRIMARY KEY REFERENCES services (id),
+    machine    TEXT    NOT NULL -- JSON of portal.Machine, when its snapshots were last read
+);
 
 CREATE TABLE mail_reports (
     id   INTEGER PRIMARY KEY CHECK (id = 1),
@@ -498,6 +512,12 @@ CREATE INDEX slots_backup ON slots (backup_id) WHERE backup_id IS NOT NULL;
 CREATE INDEX slots_operation ON slots (operation_id) WHERE operation_id IS NOT NULL;
 
 CREATE INDEX slots_recent ON slots (due_at, state);
+
+CREATE TABLE snapshot_configs (
+    snapshot_id INTEGER PRIMARY KEY REFERENCES snapshots (id),
+    machine     TEXT    NOT NULL, -- JSON of portal.Machine: what the machine was
+    used        INTEGER NOT NULL DEFAULT -1 -- bytes that the machine's disks took right after, -1 = the storage doesn't tell
+);
 
 CREATE TABLE snapshots (
     id           INTEGER PRIMARY KEY,

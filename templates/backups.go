@@ -34,7 +34,8 @@ type Protection struct {
 type Counter struct {
 	Used    int
 	Quota   int
-	Running int // in progress, not in Used
+	Running int    // in progress, not in Used
+	Of      string // what is counted: snapshots; "" = backups
 }
 
 // Text is the counter as the mark data-count shows it: "3/10".

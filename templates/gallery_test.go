@@ -423,7 +423,7 @@ func gallery() []picture {
 	add("account", AccountPage{Frame: func() Frame { f := clientFrame("Account"); f.Area = AreaAccount; return f }(), Zone: "Europe/Berlin", Zones: zones, Language: lang.English, Sessions: 2, MustChange: true,
 		Errors: AccountErrors{Old: "That is not your present password."}})
 
-	return append(list, adminGallery()...)
+	return append(append(list, adminGallery()...), snapshotsGallery()...)
 }
 
 func restorePage() RestorePage {

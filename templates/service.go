@@ -10,6 +10,7 @@ type ServiceHead struct {
 	Tab       string   // overview, backups, operations
 	Status    Status
 	Client    string // shown to staff only
+	Snapshots bool   // there is a page of snapshots
 	NoBackups bool   // quota 0 and no copies: the backups page is hidden
 	Staff     bool   // links to operations lead to the staff's pages
 }
@@ -18,6 +19,7 @@ type ServiceHead struct {
 const (
 	TabOverview   = "overview"
 	TabBackups    = "backups"
+	TabSnapshots  = "snapshots"
 	TabOperations = "operations"
 )
 

@@ -194,4 +194,5 @@ const (
 	EventOperation  = "operation"  // the page of one operation
 	EventRecent     = "recent"     // the recent operations
 	EventSummary    = "summary"    // newest copy and next run
+	EventTake       = "take"       // the button of a new snapshot
 )

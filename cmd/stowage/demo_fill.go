@@ -174,6 +174,9 @@ func (s *stage) build(ctx context.Context) error {
 				w.Guests = append(w.Guests, m.guest(s.clock.Now().AddDate(0, 0, -m.vmid)))
 			}
 		}
+		for _, t := range demoTemplates {
+			w.Guests = append(w.Guests, server.template(t))
+		}
 		sim, err := pvesim.New(w, pvesim.Options{Release: server.release, Now: s.clock.Now, Seed: demoSeed})
 		if err != nil {
 			return err

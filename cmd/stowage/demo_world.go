@@ -72,6 +72,19 @@ func demoServers() []demoServer {
 	return servers
 }
 
+// demoTemplates are what machines are installed from: the same on every server.
+var demoTemplates = []portal.Template{{Name: "Debian 13", VMID: 9000}, {Name: "Ubuntu 24.04 LTS", VMID: 9001}}
+
+// template gives one as the simulator takes it.
+func (s demoServer) template(t portal.Template) pvesim.Guest {
+	images := map[string]string{demoAlone: "ssd", demoCluster: "flash"}[s.name]
+	return pvesim.Guest{
+		VMID: t.VMID, Node: s.world.Nodes[0].Name, Name: strings.ToLower(strings.ReplaceAll(t.Name, " ", "-")), Memory: 1024, Cores: 1, Agent: "1",
+		Config: map[string]string{"template": "1", "ide2": images + ":cloudinit", "boot": "order=scsi0", "ostype": "l26", "scsihw": "virtio-scsi-single", "net0": fmt.Sprintf("virtio=BC:24:11:90:00:%02X,bridge=vmbr0", byte(t.VMID))},
+		Disks:  []pvesim.Disk{{Key: "scsi0", Storage: images, Size: 3 * gib, Used: 1300 * mb, Ratio: 0.4}},
+	}
+}
+
 // demoClient is one customer, with a login named after it.
 type demoClient struct{ key, name, zone string }
 
@@ -107,13 +120,16 @@ func demoProducts() []demoProduct {
 	sold := func(key, name, storage string, quota int, more func(*portal.Product)) demoProduct {
 		p := portal.NewProduct(name)
 		p.Quota, p.Storage = quota, storage
+		p.Snapshots, p.SnapshotDays, p.Spec.Templates = 3, 3, demoTemplates
 		more(&p)
 		return demoProduct{key, p}
 	}
 	return []demoProduct{
 		sold("vps", "VPS", "backups", 5, func(p *portal.Product) { p.Protect, p.ModeChoice = 1, true }),
 		sold("vps-bare", "VPS without backups", "backups", 0, func(*portal.Product) {}),
-		sold("cloud-s", "Cloud S", "nas", 3, func(p *portal.Product) { p.Policy.LastCopy = portal.LastHold }),
+		sold("cloud-s", "Cloud S", "nas", 3, func(p *portal.Product) {
+			p.Policy.LastCopy, p.Snapshots, p.SnapshotDays, p.SnapMemory = portal.LastHold, 1, 1, false
+		}),
 		sold("cloud-m", "Cloud M", "nas", 10, func(p *portal.Product) { p.Protect, p.ModeChoice = 2, true }),
 		sold("cloud-db", "Cloud Database", "nas", 7, func(p *portal.Product) { p.Mode, p.Policy.Eviction = "stop", portal.EvictAfter }),
 		// The limit makes a backup of a large machine take hours, whatever --speed says.
@@ -220,12 +236,15 @@ func (m demoMachine) guest(made time.Time) pvesim.Guest {
 	g := pvesim.Guest{
 		VMID: m.vmid, Node: m.node, Name: m.name, Memory: m.memory, Cores: m.cores, Running: !m.stopped,
 		Config: map[string]string{
-			"boot":   "order=scsi0",
-			"meta":   fmt.Sprintf("creation-qemu=10.0.2,ctime=%d", made.Unix()),
-			"net0":   fmt.Sprintf("virtio=BC:24:11:5D:%02X:%02X,bridge=vmbr0,firewall=1", byte(m.vmid>>8), byte(m.vmid)),
-			"onboot": "1",
-			"ostype": "l26",
-			"scsihw": "virtio-scsi-single",
+			"boot": "order=scsi0",
+			"meta": fmt.Sprintf("creation-qemu=10.0.2,ctime=%d", made.Unix()),
+			"net0": fmt.Sprintf("virtio=BC:24:11:5D:%02X:%02X,bridge=vmbr0,firewall=1", byte(m.vmid>>8), byte(m.vmid)),
+			"ide2": images + ":cloudinit",
+
+			"ipconfig0": fmt.Sprintf("ip=203.0.113.%d/24,gw=203.0.113.1", m.vmid%100+100*(m.vmid/200)+10),
+			"onboot":    "1",
+			"ostype":    "l26",
+			"scsihw":    "virtio-scsi-single",
 		},
 	}
 	if m.agent {

@@ -227,7 +227,9 @@ func (s *spec) toInstant(end time.Time) {
 		step := time.Minute
 		busy, err := s.db.ServiceOperations(ctx, s.service.ID, 0, 3)
 		s.must(err)
-		if slices.ContainsFunc(busy, func(o portal.Operation) bool { return o.State == portal.StateRunning || o.State == portal.StateQueued && o.Manual }) {
+		if slices.ContainsFunc(busy, func(o portal.Operation) bool {
+			return o.State == portal.StateRunning || o.State == portal.StateQueued && o.Manual
+		}) {
 			step = 2 * time.Second
 		}
 		s.clock.set(s.clock.Now().Add(min(step, end.Sub(s.clock.Now()))))

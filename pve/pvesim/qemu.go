@@ -294,8 +294,11 @@ func getGuestFeature(s *Sim, c *call) answer {
 	}
 	has := true
 	for _, d := range g.sorted() {
-		if c.params.get("feature") != "copy" && !strings.HasSuffix(d.volid(g.VMID), ".qcow2") {
-			has = false
+		switch c.params.get("feature") {
+		case "snapshot":
+			has = has && s.canSnapshot(&d)
+		case "clone":
+			has = has && strings.HasSuffix(d.volid(g.VMID), ".qcow2")
 		}
 	}
 	nodes := []string{}

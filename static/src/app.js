@@ -3,3 +3,4 @@ import "./theme.js";
 import "./forms.js";
 import "./menus.js";
 import "./live.js";
+import "./countdown.js";
