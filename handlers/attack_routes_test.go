@@ -139,7 +139,7 @@ var attackedRoutes = map[string]attacked{
 	"POST /services/:uid/backups/:backup/fine":            {want: clientActs, about: (*arena).suspect},
 	"POST /services/:uid/backups/:backup/dismiss":         {want: clientActs, about: (*arena).gone},
 	"GET /services/:uid/backups/:backup/restore":          {want: clientLooks},
-	"POST /services/:uid/backups/:backup/restore":         {want: clientActs, fields: "confirm=h100&start=1", late: true},
+	"POST /services/:uid/backups/:backup/restore":         {want: clientActs, fields: "confirm=h100&start=1", ready: (*arena).nameIt},
 
 	"GET /admin":                                         {want: staffLooks},
 	"GET /admin/audit":                                   {want: staffLooks},
@@ -353,6 +353,11 @@ func (a *arena) givenUp() target {
 
 // forget lets everybody ask again who asked too often.
 func (a *arena) forget(target) { a.sql(`DELETE FROM login_failures`) }
+
+// nameIt gives the machine the name that is typed to confirm.
+func (a *arena) nameIt(x target) {
+	a.sql(`UPDATE services SET name = 'h100' WHERE uid = $1`, x.service)
+}
 
 func (a *arena) doubt(target) {
 	a.sql(`UPDATE storages SET doubt = '4 of 4 together', doubt_since = 1, confirmed = 0 WHERE id = $1`, a.store.ID)
