@@ -138,6 +138,8 @@ func (a *arena) fill(say func(table, column string) string) {
 		}
 		a.sql(fmt.Sprintf(`UPDATE %s SET %s = %s WHERE COALESCE(%s, '') <> ''`, c[0], c[1], value, c[1]), say(c[0], c[1]))
 	}
+	// Whether a copy is on its machine's host is no matter of words.
+	a.sql(`UPDATE backups SET node = (SELECT s.node FROM services s WHERE s.id = service_id) WHERE service_id IS NOT NULL AND node <> ''`)
 	hardware := func(table string) string {
 		text, err := json.Marshal(portal.Hardware{
 			Sockets: 1, Cores: 2, MemoryMB: 4096, Disks: []portal.Disk{{Key: say(table, "disk"), Size: 32 << 30, Storage: say(table, "disk storage"), Backup: true}},

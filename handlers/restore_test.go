@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"stowage/portal"
+	"stowage/store"
 )
 
 // TestConfirmRestore reads the page that asks before a machine is overwritten, and answers it.
@@ -69,6 +70,77 @@ func unfinished(s *site) []portal.Operation {
 	ops, err := s.db.ServiceOperations(s.t.Context(), s.h100.ID, 0, 50)
 	s.must(err)
 	return slices.DeleteFunc(ops, func(o portal.Operation) bool { return o.State.Final() })
+}
+
+// stop makes the newest restore of ada's machine one that has stopped after the machine was overwritten. Its safety copy
+// is there.
+func (s *site) stop(op portal.Operation) portal.Operation {
+	s.t.Helper()
+	ctx := s.t.Context()
+	before, err := s.db.Operation(ctx, op.AfterID)
+	s.must(err)
+	if !before.State.Final() {
+		before.State, before.EndedAt = portal.StateSucceeded, s.clock.now()
+		s.must(s.db.Save(ctx, "test", &before, store.Changes{Backup: &portal.Backup{
+			ServiceID: s.h100.ID, ServerID: s.pve.ID, Node: "pve1", Storage: "local", VMID: 100, Class: portal.ClassGood, Origin: portal.OriginBeforeRestore, Mode: "snapshot",
+			Volid: "local:backup/safety", StartedAt: s.clock.now(), CTime: s.clock.now(), EndedAt: s.clock.now(), Size: 1 << 30, OperationID: before.ID, KeepUntil: s.clock.now().Add(portal.SafetyKeep),
+		}}))
+		_, err = s.db.Claim(ctx, portal.DefaultLimits)
+		s.must(err)
+	}
+	op, err = s.db.Operation(ctx, op.ID)
+	s.must(err)
+	op.State, op.Step, op.Work.Broken, op.Work.Gone = portal.StateHeld, portal.StepRestore, true, true
+	op.Reason, op.StaffReason = portal.Say("Stopped at step %d of %d: %s", 4, 7, portal.Text("The backup can't be read: it is damaged.")), "exit code 133"
+	s.must(s.db.Save(ctx, "test", &op, store.Changes{Steps: []store.StepNote{{Step: op.Step, What: "failed", Text: op.Reason}}}))
+	return op
+}
+
+// TestStoppedRestore reads the page of a restore that has stopped, and goes on from there in each way.
+func TestStoppedRestore(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	b := s.addCopy(s.h100, 23*time.Hour, "")
+	other := s.addCopy(s.h100, 50*time.Hour, "")
+	v := s.as("ada@demo.test")
+	v.post(backups(s.h100)+"/"+b.UID+"/restore", "confirm", "h100", "start", "1").want(303)
+	op := s.stop(unfinished(s)[0])
+	page := "/services/" + s.h100.UID + "/operations/" + op.UID
+	a := v.get(page).want(200, "Stopped at step 4 of 7: The backup can't be read: it is damaged.", "Your machine is off. Your other 2 backups are untouched.", "the reference is "+op.Reference,
+		"Restore the state from before", "Restore another backup", "Reinstall from scratch", "Installing from scratch is done by our team")
+	if !pressable(a, "Retry") || pressable(a, "Reinstall from scratch") || pressable(a, "Cancel") {
+		t.Error("the buttons are not those that can be pressed")
+	}
+	v.get("/services/"+s.h100.UID).want(200, "A restore has stopped; the machine is not whole")
+	s.as("admin@demo.test").get("/admin/operations/"+op.UID).want(200, "exit code 133", "Stopped at step 4 of 7")
+	s.as("reader@demo.test").post(page + "/retry").want(403)
+	s.as("grace@demo.test").post(page + "/retry").want(404)
+
+	v.post(page + "/retry").wantTo(page)
+	op, err := s.db.Operation(t.Context(), op.ID)
+	s.must(err)
+	if op.State != portal.StateRunning || op.BackupID != b.ID || !op.Work.Broken {
+		t.Fatalf("after Retry: %+v", op)
+	}
+	v.post(page + "/retry").want(409)
+
+	op = s.stop(op)
+	to := backups(s.h100) + "/" + other.UID + "/restore"
+	a = v.get(to).want(200, "Nothing more: the machine was overwritten already", "Restore this copy")
+	if strings.Contains(a.text(), "First we save the present state") {
+		t.Error("what is no machine is saved first")
+	}
+	v.post(to, "confirm", "h1000").want(422)
+	s.as("grace@demo.test").post(to, "confirm", "h100").want(404)
+	v.post(to, "confirm", "h100").wantTo(page)
+	op, err = s.db.Operation(t.Context(), op.ID)
+	s.must(err)
+	if op.State != portal.StateRunning || op.BackupID != other.ID || len(unfinished(s)) != 1 {
+		t.Fatalf("after another backup: %+v", op)
+	}
+	if e := s.audited("operation.resume"); e.EntityUID != op.UID || !strings.HasPrefix(e.Actor, "client:") {
+		t.Errorf("audit: %+v", e)
+	}
 }
 
 // TestRestoreIsRefused: what can't be restored says why, and external archives are not there.

@@ -96,6 +96,7 @@ func (v *shown) restoreTitle(o portal.Operation) portal.Text {
 
 // restoreCard is a restore under way. While the present state is saved first, it shows how far that is.
 func (v *shown) restoreCard(o portal.Operation, r templates.Running) templates.Running {
+	r.Version *= 1_000_000 // it goes on growing when the safety copy, whose saves are counted in, has ended
 	if before, ok := v.before(o); ok && o.State == portal.StateQueued {
 		inner := v.card(before)
 		r.State, r.Backup, r.Origin = inner.State, inner.Backup, inner.Origin

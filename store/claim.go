@@ -17,7 +17,7 @@ type waiting struct {
 	startBy   time.Time
 	service   portal.Service // its uid, place, state and lock
 	product   portal.Product // its uid and storage
-	occupied  bool           // an exclusive operation of the service is running or held
+	occupied  portal.Kind    // of the exclusive operation of the service that is running or held; "" = there is none
 	reachable bool
 	online    bool
 	maybeDone bool         // a good copy began at or after it fell due
@@ -30,7 +30,7 @@ const waitingQuery = `SELECT o.id, o.uid, o.service_id, s.client_id, o.server_id
 		o.waits_for, o.created_at, COALESCE(l.due_at, o.created_at), o.start_by, s.uid, s.state, s.lock, p.uid, p.storage,
 		CASE WHEN b.id IS NOT NULL AND o.kind IN ('backup_delete', 'backup_protect') THEN b.node || '/' || b.storage
 			ELSE COALESCE((SELECT t.node FROM storages t WHERE t.server_id = o.server_id AND t.name = p.storage AND t.node IN ('', s.node) ORDER BY t.node LIMIT 1), s.node) || '/' || p.storage END,
-		EXISTS (SELECT 1 FROM operations r WHERE r.service_id = o.service_id AND r.state IN ('running', 'held') AND r.exclusive = 1),
+		COALESCE((SELECT r.kind FROM operations r WHERE r.service_id = o.service_id AND r.state IN ('running', 'held') AND r.exclusive = 1), ''),
 		v.unreachable_since IS NULL,
 		COALESCE((SELECT n.online FROM nodes n WHERE n.server_id = o.server_id
 			AND n.name = CASE WHEN o.kind IN ('backup_delete', 'backup_protect') AND b.node <> '' THEN b.node ELSE s.node END), 1), -- a copy may lie on another host
@@ -308,9 +308,9 @@ func (w waiting) obstacle(pauses []portal.Pause) portal.Text {
 		return "your host can't be reached"
 	case !w.online:
 		return "your host is down"
-	case w.Kind.Exclusive() && w.occupied && w.scheduled():
+	case w.Kind.Exclusive() && w.occupied == portal.KindBackup && w.scheduled():
 		return portal.ReasonPreviousRunning
-	case w.Kind.Exclusive() && w.occupied:
+	case w.Kind.Exclusive() && w.occupied != "":
 		return "other work on this machine goes on"
 	case w.Kind.Exclusive() && w.service.Lock != "" && (w.scheduled() || !w.Manual):
 		return portal.LockedClause(w.service.Lock)

@@ -104,7 +104,8 @@ func (t *tx) expire(op portal.Operation) error {
 	if state == portal.SlotSkipped {
 		return nil // maintenance is announced, not mailed about each night
 	}
-	return t.post(Message{Channel: "mail", ServiceID: op.ServiceID, Topic: topic, Payload: map[string]any{"operation": op.UID, "reference": op.Reference, "date": op.SlotDate, "reason": string(why)}})
+	return t.post(Message{Channel: "mail", ServiceID: op.ServiceID, Topic: topic, Payload: map[string]any{"operation": op.UID, "reference": op.Reference, "date": op.SlotDate, "reason": string(why),
+		"whole": op.Kind == portal.KindRestore}}) // it has touched nothing
 }
 
 // Slots gives the slots of a service that fell due since an instant, oldest first.
