@@ -70,7 +70,7 @@ var (
 )
 
 // target is what a request is about: the values of a route's parameters, ":uid" of a client's route being the service.
-type target struct{ service, backup, operation, server, storage, mail string }
+type target struct{ service, backup, operation, server, storage, mail, snapshot string }
 
 // attacked is one route: who gets which answer, what is sent, and what it is sent to.
 type attacked struct {
@@ -106,38 +106,46 @@ var attackedRoutes = map[string]attacked{
 	"POST /account/password":            {want: ownActs, fields: "old=" + url.QueryEscape(password) + "&new=another+good+horse&again=another+good+horse", fresh: true},
 	"POST /account/sign-out-everywhere": {want: [askers]int{toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn, toSignIn}, fresh: true},
 
-	"GET /services":                                    {want: [askers]int{toSignIn, 200, 200, 200, 200, toStaff, toStaff, toStaff, 200}},
-	"GET /services/:uid":                               {want: clientLooks},
-	"GET /services/:uid/events":                        {want: [askers]int{401, 200, 200, 200, 404, 404, 404, 404, 200}},
-	"GET /services/:uid/backups":                       {want: clientLooks},
-	"GET /services/:uid/backups/replace":               {want: clientLooks},
-	"GET /services/:uid/operations":                    {want: clientLooks},
-	"GET /services/:uid/schedule":                      {want: clientBack},
-	"POST /services/:uid/backups":                      {want: clientActs, fields: "note=x", about: (*arena).idle},
-	"POST /services/:uid/schedule":                     {want: clientActs, fields: "zone=UTC&day_0=on&time_0=03%3A00"},
-	"GET /services/:uid/operations/:operation":         {want: clientLooks},
-	"GET /services/:uid/operations/:operation/cancel":  {want: clientBack},
-	"GET /services/:uid/operations/:operation/retry":   {want: clientBack},
-	"POST /services/:uid/operations/:operation/cancel": {want: clientActs, about: (*arena).waits, late: true},
-	"POST /services/:uid/operations/:operation/retry":  {want: clientActs, about: (*arena).failed},
-	"GET /services/:uid/power":                         {want: clientLooks, query: "?action=stop"},
-	"POST /services/:uid/power":                        {want: clientActs, fields: "action=shutdown", about: (*arena).idle},
-	"GET /services/:uid/password":                      {want: clientLooks},
-	"POST /services/:uid/password":                     {want: clientActs, about: (*arena).idle},
-	"GET /services/:uid/reinstall":                     {want: clientLooks},
-	"POST /services/:uid/reinstall":                    {want: clientActs, fields: "template=Debian+13&confirm=reinstall", about: (*arena).idle},
-	"GET /services/:uid/backups/:backup/delete":        {want: clientLooks},
-	"GET /services/:uid/backups/:backup/restore":       {want: clientLooks},
-	"GET /services/:uid/backups/:backup/note":          {want: clientBack},
-	"GET /services/:uid/backups/:backup/protect":       {want: clientBack},
-	"GET /services/:uid/backups/:backup/fine":          {want: clientBack},
-	"GET /services/:uid/backups/:backup/dismiss":       {want: clientBack},
-	"POST /services/:uid/backups/:backup/delete":       {want: clientActs},
-	"POST /services/:uid/backups/:backup/restore":      {want: clientActs, fields: "confirm=h100&start=1", late: true},
-	"POST /services/:uid/backups/:backup/note":         {want: clientActs, fields: "note=x"},
-	"POST /services/:uid/backups/:backup/protect":      {want: clientActs, fields: "protect=1"},
-	"POST /services/:uid/backups/:backup/fine":         {want: clientActs, about: (*arena).suspect},
-	"POST /services/:uid/backups/:backup/dismiss":      {want: clientActs, about: (*arena).gone},
+	"GET /services":                                       {want: [askers]int{toSignIn, 200, 200, 200, 200, toStaff, toStaff, toStaff, 200}},
+	"GET /services/:uid":                                  {want: clientLooks},
+	"GET /services/:uid/events":                           {want: [askers]int{401, 200, 200, 200, 404, 404, 404, 404, 200}},
+	"GET /services/:uid/backups":                          {want: clientLooks},
+	"GET /services/:uid/backups/replace":                  {want: clientLooks},
+	"GET /services/:uid/operations":                       {want: clientLooks},
+	"GET /services/:uid/snapshots":                        {want: clientLooks},
+	"GET /services/:uid/snapshots/:snapshot/rollback":     {want: clientLooks},
+	"GET /services/:uid/snapshots/:snapshot/delete":       {want: clientLooks},
+	"GET /services/:uid/snapshots/:snapshot/description":  {want: clientBack},
+	"POST /services/:uid/snapshots":                       {want: clientActs, fields: "description=x&memory=1", about: (*arena).idle},
+	"POST /services/:uid/snapshots/:snapshot/rollback":    {want: clientActs, fields: "start=1", about: (*arena).idle},
+	"POST /services/:uid/snapshots/:snapshot/delete":      {want: clientActs, about: (*arena).idle},
+	"POST /services/:uid/snapshots/:snapshot/description": {want: clientActs, fields: "description=x", about: (*arena).idle},
+	"GET /services/:uid/schedule":                         {want: clientBack},
+	"POST /services/:uid/backups":                         {want: clientActs, fields: "note=x", about: (*arena).idle},
+	"POST /services/:uid/schedule":                        {want: clientActs, fields: "zone=UTC&day_0=on&time_0=03%3A00"},
+	"GET /services/:uid/operations/:operation":            {want: clientLooks},
+	"GET /services/:uid/operations/:operation/cancel":     {want: clientBack},
+	"GET /services/:uid/operations/:operation/retry":      {want: clientBack},
+	"POST /services/:uid/operations/:operation/cancel":    {want: clientActs, about: (*arena).waits, late: true},
+	"POST /services/:uid/operations/:operation/retry":     {want: clientActs, about: (*arena).failed},
+	"GET /services/:uid/backups/:backup/delete":           {want: clientLooks},
+	"GET /services/:uid/backups/:backup/note":             {want: clientBack},
+	"GET /services/:uid/backups/:backup/protect":          {want: clientBack},
+	"GET /services/:uid/backups/:backup/fine":             {want: clientBack},
+	"GET /services/:uid/backups/:backup/dismiss":          {want: clientBack},
+	"POST /services/:uid/backups/:backup/delete":          {want: clientActs},
+	"POST /services/:uid/backups/:backup/note":            {want: clientActs, fields: "note=x"},
+	"POST /services/:uid/backups/:backup/protect":         {want: clientActs, fields: "protect=1"},
+	"POST /services/:uid/backups/:backup/fine":            {want: clientActs, about: (*arena).suspect},
+	"POST /services/:uid/backups/:backup/dismiss":         {want: clientActs, about: (*arena).gone},
+	"GET /services/:uid/backups/:backup/restore":          {want: clientLooks},
+	"POST /services/:uid/backups/:backup/restore":         {want: clientActs, fields: "confirm=h100&start=1", late: true},
+	"GET /services/:uid/power":                            {want: clientLooks, query: "?action=stop"},
+	"POST /services/:uid/power":                           {want: clientActs, fields: "action=shutdown", about: (*arena).idle},
+	"GET /services/:uid/password":                         {want: clientLooks},
+	"POST /services/:uid/password":                        {want: clientActs, about: (*arena).idle},
+	"GET /services/:uid/reinstall":                        {want: clientLooks},
+	"POST /services/:uid/reinstall":                       {want: clientActs, fields: "template=Debian+13&confirm=reinstall", about: (*arena).idle},
 
 	"GET /admin":                                         {want: staffLooks},
 	"GET /admin/audit":                                   {want: staffLooks},
@@ -224,6 +232,7 @@ func newArena(t *testing.T) *arena {
 	a.raw, err = sql.Open("sqlite3", "file:"+a.db.Path()+"?_busy_timeout=5000")
 	a.must(err)
 	t.Cleanup(func() { a.must(a.raw.Close()) })
+	a.sql(`UPDATE products SET snapshots = 2, snapshot_days = 3`)
 	_, err = a.db.AddLogin(t.Context(), "cli", a.ada.ID, askerEmails[clientOperator], "Second", portal.RoleOperator, passwordHash())
 	a.must(err)
 	a.client = a.ada
@@ -264,7 +273,7 @@ func (a *arena) service() (portal.Service, target) {
 	a.t.Helper()
 	a.vmid++
 	svc := a.addService(a.client, a.vmid, fmt.Sprintf("h%d", a.vmid))
-	return svc, target{service: svc.UID, server: a.pve.UID, storage: fmt.Sprint(a.store.ID)}
+	return svc, target{service: svc.UID, server: a.pve.UID, storage: fmt.Sprint(a.store.ID), snapshot: a.addSnapshot(svc, "a description", time.Hour, 71*time.Hour).UID}
 }
 
 func (a *arena) idle() target {
@@ -373,7 +382,7 @@ func (x target) address(path string) string {
 	if strings.HasPrefix(path, "/admin/mail/") {
 		uid = x.mail
 	}
-	path = strings.NewReplacer(":token", "nothing", ":uid", uid, ":backup", x.backup, ":operation", x.operation, ":storage", x.storage, ":action", "retry").Replace(path)
+	path = strings.NewReplacer(":token", "nothing", ":uid", uid, ":backup", x.backup, ":operation", x.operation, ":storage", x.storage, ":snapshot", x.snapshot, ":action", "retry").Replace(path)
 	if strings.HasPrefix(path, "/static/") {
 		return static.Path("app.css")
 	}
@@ -566,7 +575,7 @@ func (c *counted) RoundTrip(*http.Request) (*http.Response, error) {
 func withUIDs() map[string][]attacked {
 	return map[string][]attacked{
 		"POST /services/:uid/backups": {{fields: "note=x&replace=FOREIGNBACKUP"}},
-		"GET /services/:uid/events":   {{query: "?page=backups"}, {query: "?page=service"}, {query: "?page=operation&operation=FOREIGNOPERATION"}, {query: "?page=nothing"}},
+		"GET /services/:uid/events":   {{query: "?page=backups"}, {query: "?page=service"}, {query: "?page=snapshots"}, {query: "?page=operation&operation=FOREIGNOPERATION"}, {query: "?page=nothing"}},
 	}
 }
 
@@ -598,7 +607,7 @@ func TestForeignIsLikeMissingEverywhere(t *testing.T) {
 	a.doubt(target{})
 	a.brake(target{})
 	const nowhere = "01m7wd7tg0bxjs1vcrm8fhpz"
-	missing := target{nowhere + "aa", nowhere + "bb", nowhere + "cc", nowhere + "dd", "999999", nowhere + "ee"}
+	missing := target{nowhere + "aa", nowhere + "bb", nowhere + "cc", nowhere + "dd", "999999", nowhere + "ee", nowhere + "ff"}
 
 	visitors := []*visitor{a.as("ada@demo.test"), a.as("reader@demo.test")}
 	network := &counted{}
@@ -684,6 +693,8 @@ func pick(from, other target, names []string, mask int) target {
 			from.backup = other.backup
 		case ":operation":
 			from.operation = other.operation
+		case ":snapshot":
+			from.snapshot = other.snapshot
 		case ":storage":
 			from.storage = other.storage
 		}
@@ -702,7 +713,7 @@ func comparable(a answer, x target) string {
 	}
 	slices.Sort(headers)
 	text := fmt.Sprintf("%d\n%s\n\n%s", a.StatusCode, strings.Join(headers, "\n"), a.body)
-	for name, uid := range map[string]string{"SERVICE": x.service, "BACKUP": x.backup, "OPERATION": x.operation, "SERVER": x.server} {
+	for name, uid := range map[string]string{"SERVICE": x.service, "BACKUP": x.backup, "OPERATION": x.operation, "SERVER": x.server, "SNAPSHOT": x.snapshot} {
 		if uid != "" {
 			text = strings.ReplaceAll(text, uid, name)
 		}

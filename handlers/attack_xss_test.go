@@ -66,9 +66,12 @@ var fixedColumns = map[string]string{
 	"servers":          "endpoints fingerprints rights_missing findings",
 	"services":         "hardware own addresses",
 	"schedules":        "days",
-	"operations":       "reference timing actor known_upids dump_place delete_place work secret",
-	"backups":          "disks_in disks_out contents",
 	"snapshots":        "hardware",
+	"snapshot_configs": "machine",
+	"machine_configs":  "machine",
+	"disk_places":      "node name type",
+	"operations":       "reference timing actor known_upids dump_place delete_place work",
+	"backups":          "disks_in disks_out contents",
 	"pauses":           "scope target created_by",
 	"audit":            "actor entity_uid",
 	"outbox":           "channel bundle",
@@ -85,15 +88,15 @@ var unusedColumns = map[string]string{
 	"outbox":     "topic payload",
 	"forgotten":  "email address",
 	"tombstones": "entity entity_uid why",
-	"services":   "brand snapshots_why",
-	"snapshots":  "description hardware name parent",
+	"services":   "brand",
+	"operations": "secret",
 	"servers":    "ca",
 	"products":   "fleecing",
 }
 
 // hiddenColumns are filled, and no page shows them.
 var hiddenColumns = map[string]string{
-	"backups": "upid encrypted", "nodes": "foreign_dump", "operations": "cancel_by", "operation_steps": "staff", "storages": "content",
+	"backups": "upid encrypted", "nodes": "foreign_dump", "operations": "cancel_by", "operation_steps": "staff", "storages": "content", "snapshots": "parent",
 }
 
 func holds(lists map[string]string, table, column string) bool {
@@ -227,6 +230,7 @@ func (a *arena) stage() (targets []target) {
 	a.sql(`UPDATE operations SET done_bytes = 5, total_bytes = 10, rate = 1, percent = 50, upid = 'UPID:2' WHERE uid = $1`, running.operation)
 	waiting := a.waits()
 	a.sql(`UPDATE operations SET waits_for = 'the node is paused', note = 'a note', run_after = $1, attempt = 1 WHERE uid = $2`, start.Add(time.Hour).Unix(), waiting.operation)
+	a.sql(`UPDATE services SET snapshots_why = 'a reason'`)
 	return append(targets, mailed, failed, held, off, replaced, locked, paused, away, running, waiting)
 }
 

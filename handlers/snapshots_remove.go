@@ -70,6 +70,9 @@ func (s *Site) rollBack(c echo.Context) error {
 	}
 	form, err := web.ReadForm(c, "start", "plan")
 	if err == nil {
+		err = readable(form, "start")
+	}
+	if err == nil {
 		err = s.enqueueRollback(c, clientID, uid, snapshot, form)
 	}
 	if err != nil {

@@ -1,6 +1,8 @@
 package handlers
 
 import (
+	"slices"
+
 	"github.com/labstack/echo/v4"
 
 	"stowage/portal"
@@ -17,6 +19,9 @@ func (s *Site) takeSnapshot(c echo.Context) error {
 	}
 	form, err := web.ReadForm(c, "description", "memory")
 	if err == nil {
+		err = readable(form, "memory")
+	}
+	if err == nil {
 		_, err = s.db.Enqueue(c.Request().Context(), clientID, uid, portal.RequestSnapshot(login(c).Actor(), form["description"], ticked(form["memory"])))
 	}
 	if err != nil {
@@ -31,7 +36,21 @@ func (s *Site) takeSnapshot(c echo.Context) error {
 }
 
 // ticked reads a checkbox.
-func ticked(value string) bool { return value != "" && value != "0" && value != "off" }
+func ticked(value string) bool { return slices.Contains(yes, value) }
+
+// yes and no are what a checkbox, or a program in its place, may say.
+var (
+	yes = []string{"1", "on", "true", "yes"}
+	no  = []string{"", "0", "off", "false", "no"}
+)
+
+// readable refuses a checkbox that says anything else.
+func readable(form web.Form, field string) error {
+	if v := form[field]; !slices.Contains(yes, v) && !slices.Contains(no, v) {
+		return portal.Invalid(field, "This choice can't be read: it is 1 or 0.")
+	}
+	return nil
+}
 
 // describeSnapshot keeps a customer's words for a snapshot.
 func (s *Site) describeSnapshot(c echo.Context) error {

@@ -162,7 +162,8 @@ func TestMethodsAndUnknownPages(t *testing.T) {
 	s := open(t)
 	v := s.as("ada@demo.test")
 	v.get("/nowhere").want(404, "can't find that page")
-	v.get("/services/" + s.h100.UID + "/snapshots").want(404) // not there yet
+	v.get("/services/" + s.h100.UID + "/restore").want(404)                           // not there yet
+	v.get("/services/" + s.h100.UID + "/snapshots").wantTo("/services/" + s.h100.UID) // its package includes none
 	v.do("PUT", backups(s.h100), nil).want(404)
 	v.get("/services/" + s.h100.UID + "/schedule").wantTo(backups(s.h100)) // where a refusal was shown, loaded again
 	v.get("/account/zone").wantTo("/account")

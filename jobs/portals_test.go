@@ -14,7 +14,7 @@ import (
 func TestTwoPortals(t *testing.T) {
 	t.Parallel()
 	for _, sc := range scenarios() {
-		if sc.name != "before-2-of-2" && sc.name != "after-2-of-2" && sc.name != "delete" {
+		if sc.name != "before-2-of-2" && sc.name != "after-2-of-2" && sc.name != "delete" && sc.name != "restore-without-safety" {
 			continue
 		}
 		t.Run(sc.name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"stowage/portal"
+	"stowage/pve"
 	"stowage/pve/pvesim"
 )
 
@@ -86,7 +87,7 @@ func TestRestore(t *testing.T) {
 		for _, off := range []bool{false, true} {
 			t.Run(release+map[bool]string{true: " off", false: " running"}[off], func(t *testing.T) {
 				t.Parallel()
-				w := scene(t, worldOptions{Release: release, World: func(sw *pvesim.World) { sw.Guests[0].Agent = "1" }})
+				w := scene(t, worldOptions{Release: release, Product: func(p *portal.Product) { p.Quota = 1 }, World: func(sw *pvesim.World) { sw.Guests[0].Agent = "1" }})
 				w.make(1)
 				if off {
 					w.ask(portal.Power("client:test", portal.PowerStop, false))
@@ -189,6 +190,36 @@ func TestRestoreOfAnOlderMachine(t *testing.T) {
 	}
 }
 
+// TestRestoreKeepsWhatNobodySold: where the product says nothing, the machine stays as it was before: its processors,
+// and a disk that came since with its data.
+func TestRestoreKeepsWhatNobodySold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	w.make(1)
+	b := w.newest()
+	w.anew("", func(sw *pvesim.World) {
+		sw.Guests[0].Cores = 4
+		sw.Guests[0].Disks = append(sw.Guests[0].Disks, pvesim.Disk{Key: "scsi2", Storage: "data", Size: 1 << 30, Used: 1 << 20, Content: 815, Options: "iops_wr=300"})
+	})
+	w.neverBroken()
+	before := w.onDisk("scsi2")
+	op := w.ended(w.restore(b.UID, true))
+	if op.State != portal.StateSucceeded || len(w.machine().Disks) != 2 {
+		t.Fatalf("%s %q %s\n%s", op.State, op.Reason, op.StaffReason, w.story())
+	}
+	if d := w.onDisk("scsi2"); d.Volume != before.Volume || d.Origin != before.Origin {
+		t.Errorf("the disk that came since: %+v, was %+v", d, before)
+	}
+	got := w.config()
+	i := slices.IndexFunc(got.Disks, func(d pve.Disk) bool { return d.Key == "scsi2" })
+	if got.Raw["cores"] != "4" || i < 0 || got.Disks[i].Option("iops_wr") != "300" {
+		t.Errorf("cores %s, disks %+v", got.Raw["cores"], got.Disks)
+	}
+	if w.onDisk("scsi0").Origin != w.archived(b.Volid, "scsi0") {
+		t.Error("the system disk holds something else than the archive")
+	}
+}
+
 // anew puts a simulated world in the place of the present one: with its archives, all else as at its beginning, and
 // something else on the machine's disk.
 func (w *world) anew(release string, change func(*pvesim.World)) {
@@ -235,6 +266,11 @@ func TestRestoreOfADamagedArchive(t *testing.T) {
 	_, err := w.db.Enqueue(t.Context(), 0, w.service.UID, portal.Power("client:test", portal.PowerStart, false))
 	if portal.CodeOf(err) != portal.CodeBusy {
 		t.Errorf("starting what stands in the machine's place: %v", err)
+	}
+	for name, r := range map[string]portal.Request{"a second restore": portal.RequestRestore("client:test", b.UID, "h100", true), "a backup": portal.ManualBackup("client:test", "", "")} {
+		if _, err := w.db.Enqueue(t.Context(), 0, w.service.UID, r); portal.CodeOf(err) != portal.CodeBusy {
+			t.Errorf("%s while the machine isn't whole: %v", name, err)
+		}
 	}
 	if w.told("mail", portal.TopicRestoreFailed) != 1 || w.told("staff", portal.TopicHeld) != 1 {
 		t.Error("who has been told?")
@@ -360,6 +396,32 @@ func TestRestoreThroughTrouble(t *testing.T) {
 				t.Errorf("%d restores sent, want %d\n%s", got, c.sent, w.story())
 			}
 		})
+	}
+}
+
+// TestRestoreOutOfTime: a host that stays away for a day leaves a machine that isn't whole with its operation, until a
+// person lets it go on.
+func TestRestoreOutOfTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{Product: func(p *portal.Product) { p.SafetyCopy = false }})
+	w.make(1)
+	b := w.newest()
+	w.neverBroken()
+	op := w.restore(b.UID, true)
+	w.waitFor(time.Hour, "the package is to be applied", func() bool { return w.operation(op.ID).Step == portal.StepReapply })
+	end := w.inject(pvesim.Fault{Kind: pvesim.NodeDown, Node: "pve1"})
+	w.run(time.Minute)
+	w.clock.set(w.clock.Now().Add(25 * time.Hour))
+	w.run(20 * time.Minute)
+	if op = w.operation(op.ID); op.State != portal.StateHeld || !op.Work.Broken || !strings.HasPrefix(op.Reason.String(), "Stopped at step 4 of 6: ") {
+		t.Fatalf("%s %q\n%s", op.State, op.Reason, w.story())
+	}
+	end()
+	w.run(time.Hour)
+	_, err := w.db.Resume(t.Context(), op.UID, "staff:test")
+	w.must(err)
+	if op = w.ended(op); op.State != portal.StateSucceeded || !w.machine().Running {
+		t.Fatalf("%s %q\n%s", op.State, op.Reason, w.story())
 	}
 }
 

@@ -368,14 +368,24 @@ func TestFragmentsFitTheirPages(t *testing.T) {
 	}
 }
 
-// TestNothingToRestoreYet holds that what a later version brings is absent, not pretended.
-func TestNothingToRestoreYet(t *testing.T) {
+// TestRestoreIsFarFromRemove holds that the two buttons of a copy that must not be mistaken don't stand side by side.
+func TestRestoreIsFarFromRemove(t *testing.T) {
 	t.Parallel()
 	doc := parse(t, render(t, backupsPage().View()))
+	found := 0
 	for n := range all(doc) {
-		if (n.Data == "button" || n.Data == "a") && strings.HasPrefix(text(n), "Restore") {
-			t.Errorf("there is a %q", text(n))
+		if (n.Data != "button" && n.Data != "a") || !strings.HasPrefix(text(n), "Restore the copy") {
+			continue
 		}
+		found++
+		for o := range n.Parent.Descendants() {
+			if strings.HasPrefix(text(o), "Remove") {
+				t.Errorf("%q is beside %q", text(o), text(n))
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("there is nothing to restore a copy with")
 	}
 }
 

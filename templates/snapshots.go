@@ -95,6 +95,14 @@ type RemoveSnapshotPage struct {
 
 func unixText(seconds int64) string { return strconv.FormatInt(seconds, 10) }
 
+// snapshotWhyID names the line with the reason against an action: one line where both have the same.
+func snapshotWhyID(row SnapshotRow, act Act) string {
+	if act.WhyNot == row.Remove.WhyNot {
+		return "delete-why-" + row.UID
+	}
+	return "rollback-why-" + row.UID
+}
+
 func snapshotClass(row SnapshotRow) string {
 	if row.State == "gone" || row.State == "failed" {
 		return "snap-gone"

@@ -60,6 +60,8 @@ func (d *browserDemo) lanes() []func(*testing.T) {
 				journey{"all places are used", d.replaceOldest},
 				journey{"by keyboard alone", d.byKeyboard},
 				journey{"without scripts", d.withoutScripts},
+				journey{"a snapshot, and back to it", d.snapshotAndBack},
+				journey{"yesterday's machine", d.restoreYesterday},
 			)
 		},
 	}

@@ -30,6 +30,8 @@ func (s *stage) past() []act {
 		{ago(3, 0), s.suspend(demoSuspended)},
 		{ago(2, 0), s.destroy(demoGone)},
 		{ago(2, 40*time.Minute), s.manual(demoIdleAda, "before the plugin update")},
+		{ago(3, 50*time.Minute), s.snapshot(demoFull, "before the theme change")}, // has less than an hour to live
+		{ago(1, 90*time.Minute), s.snapshot(demoFull, "before the new shop page")},
 		{ago(2, 60*time.Minute), s.cancelled(demoIdleAda, "oops, wrong machine")},
 		{ago(1, 0), s.removeOutside(demoMissing)},
 		{ago(1, 40*time.Minute), s.sell(demoOver, "cloud-s")},
@@ -112,6 +114,20 @@ func (s *stage) fault(server string, f pvesim.Fault) (mend func() error) {
 func (s *stage) begin(name, note string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := s.press(ctx, name, note)
+		return err
+	}
+}
+
+// snapshot takes one of a machine, as its client.
+func (s *stage) snapshot(name, description string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		op, err := s.ask(ctx, name, func(actor string) portal.Request { return portal.RequestSnapshot(actor, description, true) })
+		if err != nil {
+			return err
+		}
+		if op, err = s.settle(ctx, op); err == nil && op.State != portal.StateSucceeded {
+			err = fmt.Errorf("the snapshot of %s %s: %s", name, op.State, op.Reason)
+		}
 		return err
 	}
 }

@@ -291,6 +291,21 @@ func (d *demoShop) promises(now time.Time) {
 	if err := d.request(demoStop, portal.ProtectBackup("test", d.copies(demoStop)[0].UID, true)); portal.CodeOf(err) != portal.CodeForbidden {
 		t.Errorf("protecting a copy of %s: %v", demoStop, err)
 	}
+	sit, err := d.db.Situation(t.Context(), d.line(demoFull).ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var soon, later int
+	for _, v := range sit.Snapshots {
+		if left := v.Left(now); v.State == portal.SnapshotThere && left > 0 && left < portal.SnapshotLastHour {
+			soon++
+		} else if v.State == portal.SnapshotThere {
+			later++
+		}
+	}
+	if soon != 1 || later != 1 {
+		t.Errorf("%s has %d snapshots in their last hour and %d others, want one of each: %+v", demoFull, soon, later, sit.Snapshots)
+	}
 	d.idle()
 	d.servers()
 }
