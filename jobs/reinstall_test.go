@@ -219,7 +219,7 @@ func TestReinstallRefused(t *testing.T) {
 // the machine is anew in the end, and nothing was done twice.
 func TestReinstallWithCrashes(t *testing.T) {
 	t.Parallel()
-	for at := 1; at < 130; at += 9 {
+	for at := 1; at < 215; at += 4 {
 		w := newWorld(t, withTemplate(worldOptions{}))
 		before := w.machine()
 		w.run(10 * time.Second)
