@@ -5,7 +5,7 @@ import (
 	"stowage/templates"
 )
 
-// powerActs says what can be done with the machine now.
+// machineActs says what can be done with the machine now.
 func (v *shown) machineActs() templates.MachineActs {
 	a := templates.MachineActs{
 		Off: v.Service.Status == "stopped" && v.exclusive() == nil, Systems: len(v.TemplatesHere()) > 0,
@@ -16,8 +16,12 @@ func (v *shown) machineActs() templates.MachineActs {
 		here := v.TemplatesHere()[0].Name
 		a.Reinstall = v.may(portal.RequestReinstall(v.login.Actor(), here, portal.ReinstallWord))
 	}
-	for _, one := range []templates.Act{a.Reboot, a.Start, a.Password} {
-		if !one.Can && a.WhyNot.WhyNot == "" && (one.WhyNot != a.Start.WhyNot || a.Off) {
+	shown := []templates.Act{a.Reboot, a.Password}
+	if a.Off {
+		shown = []templates.Act{a.Start, a.Password}
+	}
+	for _, one := range shown {
+		if !one.Can && a.WhyNot.WhyNot == "" {
 			a.WhyNot = one
 		}
 	}

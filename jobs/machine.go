@@ -21,9 +21,6 @@ func (t *turn) machinePreflight() error {
 	if t.sit.Service.State != portal.ServiceActive && !t.mayWhileSuspended() {
 		return t.end(portal.StateFailed, "The service is not active, so nothing was done.", "service "+string(t.sit.Service.State), portal.SlotSkipped)
 	}
-	if t.op.Kind == portal.KindReinstall && t.op.Work.Broken {
-		return t.stumpPreflight()
-	}
 	config, goOn, err := t.machine()
 	if err != nil || !goOn {
 		return err

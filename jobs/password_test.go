@@ -171,3 +171,30 @@ func TestPasswordIsTheirs(t *testing.T) {
 	}
 	w.show(op)
 }
+
+// TestPasswordWithCrashes kills the process at every point of setting a password: it is set in the end, to what was shown.
+func TestPasswordWithCrashes(t *testing.T) {
+	t.Parallel()
+	for at := 1; at < 40; at++ {
+		w := newWorld(t, worldOptions{World: withGuest(func(g *pvesim.Guest) { g.Config["ide2"] = "local:cloudinit" })})
+		op := w.ask(portal.RequestPassword("client:test"))
+		password := w.show(op)
+		w.crashes(at)
+		for range 100 {
+			w.alive(func() { w.step() })
+			if w.operation(op.ID).State.Final() {
+				break
+			}
+			w.clock.set(nextTurn(w.operations(), w.clock.Now()))
+		}
+		w.crashAt = nil
+		if op = w.operation(op.ID); op.State != portal.StateSucceeded {
+			t.Fatalf("crash at point %d: %s %q\n%s", at, op.State, op.Reason, w.story())
+		}
+		if n := len(w.changes("PUT", "/config")); n < 1 || n > 2 {
+			t.Errorf("crash at point %d: it was sent %d times", at, n)
+		}
+		w.nowhere(password)
+		w.close()
+	}
+}

@@ -323,10 +323,3 @@ func init() {
 		return t.onward(portal.StepSnapshotDelete)
 	}
 }
-
-// stumpPreflight is for a machine of which a restore has left nothing but its number. What the portal may set is not
-// enough to make a whole machine of that: its identity and its controllers are the host's.
-func (t *turn) stumpPreflight() error {
-	return t.hold("Your machine has to be put together by our team before a system can be installed. Your backups are untouched.",
-		"the machine is a stump of a restore that was cut off: set the lines of its former config (in this operation's work) on the host, smbios1 and scsihw among them, then let this go on")
-}

@@ -103,6 +103,37 @@ func TestReinstall(t *testing.T) {
 	}
 }
 
+// TestReinstallWithoutItsDataDisk: where the package sells an additional disk that the machine hasn't got, a new one is
+// made; the old system disk is never taken for it.
+func TestReinstallWithoutItsDataDisk(t *testing.T) {
+	t.Parallel()
+	o := withTemplate(worldOptions{})
+	world, product := o.World, o.Product
+	o.World = func(sw *pvesim.World) {
+		world(sw)
+		sw.Guests[0].Disks = sw.Guests[0].Disks[:1]
+	}
+	o.Product = func(p *portal.Product) {
+		product(p)
+		p.Spec.Data = portal.Drive{Device: "scsi1", Storage: "data", SizeGiB: 1}
+	}
+	w := newWorld(t, o)
+	before := w.machine()
+	op := w.ask(requestDebian())
+	w.settle(2 * time.Hour)
+	if op = w.operation(op.ID); op.State != portal.StateSucceeded {
+		t.Fatalf("%s %q %s\n%s", op.State, op.Reason, op.StaffReason, w.story())
+	}
+	for _, d := range w.machine().Disks {
+		if d.Key == "scsi1" && (d.Origin == before.Disks[0].Origin || d.Storage != "data") {
+			t.Errorf("the additional disk is %+v", d)
+		}
+		if d.Volume == before.Disks[0].Volume && d.Storage == before.Disks[0].Storage {
+			t.Errorf("the old system disk is still there as %q", d.Key)
+		}
+	}
+}
+
 // TestReinstallFails lets each of its requests fail for good: before the old disk is off the machine is whole and the
 // reinstall ends; from then on it is held, never started meanwhile, and goes on where it stood.
 func TestReinstallFails(t *testing.T) {
@@ -188,7 +219,7 @@ func TestReinstallRefused(t *testing.T) {
 // the machine is anew in the end, and nothing was done twice.
 func TestReinstallWithCrashes(t *testing.T) {
 	t.Parallel()
-	for at := 1; at < 130; at += 9 {
+	for at := 1; at < 215; at += 4 {
 		w := newWorld(t, withTemplate(worldOptions{}))
 		before := w.machine()
 		w.run(10 * time.Second)

@@ -105,7 +105,6 @@ type Operation struct {
 	VictimID   int64
 	ReplaceID  int64
 	AfterID    int64 // the operation that has to end well before this one starts
-	Ends       int64 // a held operation that ends where this one is asked for; it stands in no row
 	Work       Work  // what only its kind needs
 	Timing     Timing
 	Evicted    bool

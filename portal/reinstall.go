@@ -17,7 +17,7 @@ func (s Situation) TemplatesHere() []Template {
 
 // RequestReinstall asks for the machine to be installed anew from the template of that name. Its number, identity,
 // addresses, additional disks and backups stay; its system disk and its snapshots don't. confirm is what was typed.
-// A restore that is held on the service ends with it: what that knew of the machine is taken over.
+// A machine that a held restore has left in pieces is no machine to install on: see MayReinstall.
 func RequestReinstall(actor, template, confirm string) Request {
 	return func(s Situation) (Operation, error) {
 		if err := mayAct(s, "This service is suspended: you can look at everything, but not install it anew."); err != nil {
@@ -36,27 +36,6 @@ func RequestReinstall(actor, template, confirm string) Request {
 		}
 		op := s.errand(KindReinstall, actor)
 		op.Work.Template, op.Work.From, op.Work.Start = here[i].Name, here[i].VMID, true
-		held := s.heldRestore()
-		if held == nil {
-			return op, s.free(false)
-		}
-		op.Ends = held.ID
-		op.Work.Broken, op.Work.Config, op.Work.Firewall, op.Work.Disks, op.Work.Was = true, held.Work.Config, held.Work.Firewall, held.Work.Disks, held.Work.Was
-		return op, nil
+		return op, s.free(false)
 	}
-}
-
-// heldRestore gives the restore that is held, where nothing else is under way.
-func (s Situation) heldRestore() *Operation {
-	var held *Operation
-	for i, o := range s.Operations {
-		switch {
-		case !o.Kind.Exclusive() || o.Scheduled() && o.State == StateQueued:
-		case o.Kind == KindRestore && o.State == StateHeld && o.Work.Broken && held == nil:
-			held = &s.Operations[i]
-		default:
-			return nil
-		}
-	}
-	return held
 }

@@ -164,7 +164,9 @@ func (s Situation) HeldRestore() *Operation {
 	return nil
 }
 
-// MayReinstall tells whether the machine may be installed from scratch, and why not.
+// MayReinstall tells whether a machine that a restore has left in pieces may be installed from scratch, and why not. What
+// is left has lost its identity and its controllers, which the portal has no right to set (VM.Config.HWType): another
+// backup brings them back, and then a system can be installed; or our team does.
 func MayReinstall(Situation) (bool, Text) {
 	return false, "Installing from scratch is done by our team: tell them the reference."
 }

@@ -98,30 +98,12 @@ func (db *DB) Enqueue(ctx context.Context, clientID int64, serviceUID string, re
 		if op, err = request(situation); err != nil {
 			return err
 		}
-		if err := t.endFor(op, situation); err != nil {
-			return err
-		}
 		if err := t.saveFirst(&op, situation); err != nil {
 			return err
 		}
 		return t.insertOperation(&op, situation)
 	})
 	return op, err
-}
-
-// endFor ends the held operation in whose place a new one steps.
-func (t *tx) endFor(op portal.Operation, s portal.Situation) error {
-	for _, held := range s.Operations {
-		if op.Ends == 0 || held.ID != op.Ends {
-			continue
-		}
-		if err := t.one(ErrStale, `UPDATE operations SET state = 'failed', secret = NULL, dump_place = NULL, delete_place = NULL, ended_at = $1, version = version + 1
-			WHERE id = $2 AND version = $3 AND state = 'held'`, t.now.Unix(), held.ID, held.Version); err != nil {
-			return err
-		}
-		return t.audit(Entry{Actor: op.Actor, Action: string(held.Kind) + ".replaced", Entity: "operation", EntityUID: held.UID, ServiceID: held.ServiceID, After: string(op.Kind)})
-	}
-	return nil
 }
 
 // referenceTries is how often another reference is taken where one is another operation's already. With forty
