@@ -62,6 +62,8 @@ func (d *browserDemo) lanes() []func(*testing.T) {
 				journey{"without scripts", d.withoutScripts},
 				journey{"a snapshot, and back to it", d.snapshotAndBack},
 				journey{"yesterday's machine", d.restoreYesterday},
+				journey{"power during a backup", d.powerDuringABackup},
+				journey{"a system is installed anew", d.installAnew},
 			)
 		},
 	}

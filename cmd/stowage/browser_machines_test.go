@@ -98,3 +98,40 @@ func (d *browserDemo) restoreYesterday(t *testing.T) {
 	p.look(desktop)
 	p.clean("restored")
 }
+
+// powerDuringABackup wants a restart while a backup runs: it is asked which of the two matters more.
+func (d *browserDemo) powerDuringABackup(t *testing.T) {
+	p := d.as(t, "linus", phone)
+	p.open(d.path(demoIdleLinus, "backups"))
+	p.write("#note", "in the way")
+	p.follow("#backup-now")
+	p.open(d.path(demoIdleLinus, "power") + "?action=reboot")
+	p.holds("it says what runs, and offers both ways", `["A backup of this machine", "Cancel it and restart", "Restart when it is done"].every(text => document.querySelector("main").innerText.includes(text))`)
+	p.accessible("power during a backup", everyRule)
+	p.fits("power during a backup")
+	p.leave(func() {
+		eval[bool](p, `([...document.querySelectorAll("main form")].find(f => f.innerText.includes("Cancel it and restart")).requestSubmit(), true)`)
+	})
+	p.open(d.path(demoIdleLinus, "operations"))
+	d.leaps2(p, "the restart", `[data-kind=power][data-state=succeeded]`)
+	p.holds("the backup was cancelled for it", `document.querySelector("[data-kind=backup]").dataset.state === "cancelled"`)
+	p.clean("power")
+}
+
+// installAnew puts a fresh system on a machine, by a typed word.
+func (d *browserDemo) installAnew(t *testing.T) {
+	p := d.as(t, "ada", desktop)
+	p.open(d.path(demoNone, "reinstall"))
+	p.holds("it says what is lost and what stays", `["Lost", "Stays", "Debian 13", "Ubuntu 24.04 LTS"].every(text => document.querySelector("main").innerText.includes(text))`)
+	p.accessible("reinstall", everyRule)
+	p.click("[name=template]")
+	p.write("#confirm", "reinstall")
+	p.follow(".confirm-actions .btn-danger")
+	p.holds("its password is shown, once", `document.querySelector("main").innerText.match(/[A-Za-z0-9]{20}/) !== null`)
+	word := eval[string](p, `document.querySelector("main").innerText.match(/[A-Za-z0-9]{20}/)[0]`)
+	p.reload()
+	p.holds("and not again", fmt.Sprintf(`!document.documentElement.outerHTML.includes(%q)`, word))
+	p.open(d.path(demoNone, "operations"))
+	d.leaps2(p, "the new system", `[data-kind=reinstall][data-state=succeeded]`)
+	p.clean("reinstall")
+}
