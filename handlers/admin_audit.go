@@ -25,7 +25,7 @@ func (s *Site) listAudit(c echo.Context) error {
 		return err
 	}
 	options := []templates.Option{{Value: "", Text: "Everything"}}
-	for _, action := range []string{"backup", "backup_delete", "backup_protect", "schedule", "operation", "login", "client", "service", "server", "product", "setting", "storage", "pve", "recovery"} {
+	for _, action := range []string{"backup", "backup_delete", "backup_protect", "snapshot", "snapshot_delete", "rollback", "restore", "reinstall", "power", "password", "reapply", "schedule", "operation", "login", "client", "service", "server", "product", "setting", "storage", "pve", "recovery"} {
 		options = append(options, templates.Option{Value: action, Text: portal.Verbatim(action)})
 	}
 	if s.o.Faults != nil {

@@ -99,8 +99,8 @@ func (d desk) needs(n store.Needs, warn int) []templates.Need {
 		{Title: "Storages getting full", Why: portal.Say("Fuller than %d %%: backups will soon be refused.", warn), Tone: templates.ToneWarn, Count: n.Full.Count, Items: each(n.Full.First, func(v store.StorageLook) templates.NeedItem {
 			return templates.NeedItem{Title: storageName(v), Detail: portal.Say("%s used", templates.OfBytes(v.Used, v.Total)), When: d.at(v.SeenAt), Href: "/admin/servers/" + v.ServerUID}
 		})},
-		{Title: "Stale locks", Why: "Proxmox has kept these machines locked for more than an hour without work of ours. See whether the task behind the lock still runs.", Tone: templates.ToneWarn, Count: n.Locked.Count, Items: each(n.Locked.First, func(v store.ServiceLook) templates.NeedItem {
-			return templates.NeedItem{Title: portal.Verbatim(v.Name), Detail: portal.Say("%s, vmid %d on %s. If nothing runs there: %s", portal.LockWords(v.Lock), v.VMID, v.Server, fmt.Sprintf("qm unlock %d", v.VMID)), When: d.at(v.LockSince), Href: "/admin/services/" + v.UID}
+		{Title: "Stale locks", Why: "The task behind the lock is dead, and Proxmox keeps the machine locked. The portal may not release it: the command does.", Tone: templates.ToneWarn, Count: n.Locked.Count, Items: each(n.Locked.First, func(v store.ServiceLook) templates.NeedItem {
+			return templates.NeedItem{Title: portal.Verbatim(v.Name), Detail: portal.Say("%s, vmid %d on %s. Last task: %s. Release it with: %s", portal.LockWords(v.Lock), v.VMID, v.Server, v.LockTask, fmt.Sprintf("qm unlock %d", v.VMID)), When: d.at(v.LockSince), Href: "/admin/services/" + v.UID}
 		}), More: "/admin/services?look=locked"},
 		{Title: "Unprotected services", Why: "Active, sold backups, and without a schedule or a good copy.", Tone: templates.ToneWarn, Count: n.Unprotected.Count, Items: d.services(n.Unprotected.First), More: "/admin/services?look=unprotected"},
 		{Title: "External archives", Why: "The portal did not make them: it counts none of them and removes none of them.", Tone: templates.ToneInfo, Count: n.External.Count, Items: each(n.External.First, func(v store.StorageLook) templates.NeedItem {

@@ -22,6 +22,10 @@ func (s *Site) listAllOperations(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	kinds := templates.Filter{Name: "kind", Label: "Kind", Value: f.Kind, Options: []templates.Option{{Value: "", Text: "Any kind"}}}
+	for _, k := range kindWords {
+		kinds.Options = append(kinds.Options, templates.Option{Value: string(k.kind), Text: k.word})
+	}
 	v := templates.AdminOperationsPage{
 		Frame: s.frame(c, "Operations", templates.AreaAdminOperations), Query: f.Query, Paging: keyed(c, turn, portal.Count(len(lines), "1 operation on this page", "%d operations on this page")),
 		Filters: []templates.Filter{
@@ -30,10 +34,7 @@ func (s *Site) listAllOperations(c echo.Context) error {
 				{Value: string(portal.StateRunning), Text: "Running"}, {Value: string(portal.StateHeld), Text: "Held"}, {Value: string(portal.StateSucceeded), Text: "Done"},
 				{Value: string(portal.StateFailed), Text: "Failed"}, {Value: string(portal.StateCancelled), Text: "Cancelled"},
 			}},
-			{Name: "kind", Label: "Kind", Value: f.Kind, Options: []templates.Option{
-				{Value: "", Text: "Any kind"}, {Value: string(portal.KindBackup), Text: "Backup"}, {Value: string(portal.KindDelete), Text: "Removal"},
-				{Value: string(portal.KindProtect), Text: "Protection"},
-			}},
+			kinds,
 			servers,
 		},
 	}

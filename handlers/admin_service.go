@@ -1,6 +1,8 @@
 package handlers
 
 import (
+	"fmt"
+
 	"github.com/labstack/echo/v4"
 
 	"stowage/portal"
@@ -57,11 +59,23 @@ func (v *shown) staffFacts() []templates.Fact {
 		{Name: "vmid", Value: amount(v.Service.VMID)},
 		{Name: "Product", Value: portal.Verbatim(v.Product.Name), Hint: portal.Say("storage %s, mode %s", v.Product.Storage, v.Service.ModeIn(v.Product))},
 		{Name: "State", Value: v.Service.State.Word()},
-		{Name: "Lock", Value: orNone(v.Service.Lock)},
+		v.lockFact(),
 		{Name: "Machine", Value: orNone(v.Service.Identity.UUID), Hint: portal.Verbatim(v.Service.Identity.MACs)},
 		{Name: "Last seen", Value: seen.Text(), Hint: seen.Ago},
 		{Name: "Protection", Value: v.protection().Sentence},
 	}
+}
+
+// lockFact is the lock that Proxmox shows, and where it is stale what releases it.
+func (v *shown) lockFact() templates.Fact {
+	f := templates.Fact{Name: "Lock", Value: orNone(v.Service.Lock)}
+	if v.Service.Lock != "" {
+		f.Hint = portal.Say("since %s", v.since(v.Service.LockSince))
+	}
+	if !v.Service.LockStaleAt.IsZero() {
+		f.Hint = portal.Say("stale, since %s. Last task: %s. Release it on %s with: %s", v.since(v.Service.LockSince), v.Service.LockTask, v.Service.Node, fmt.Sprintf("qm unlock %d", v.Service.VMID))
+	}
+	return f
 }
 
 func orNone(s string) portal.Text {

@@ -70,7 +70,7 @@ var (
 )
 
 // target is what a request is about: the values of a route's parameters, ":uid" of a client's route being the service.
-type target struct{ service, backup, operation, server, storage, mail, snapshot string }
+type target struct{ service, name, backup, operation, server, storage, mail, snapshot string }
 
 // attacked is one route: who gets which answer, what is sent, and what it is sent to.
 type attacked struct {
@@ -78,7 +78,7 @@ type attacked struct {
 	fields string
 	query  string
 	about  func(*arena) target // nil: a service with a good copy
-	late   bool                // made after everything else: it waits, and must not be claimed
+	late   int                 // the greater, the later: it leaves something that waits, and takes the place of what would be begun after it
 	ready  func(*arena, target)
 	fresh  bool // needs a session of its own, which it may end
 }
@@ -126,7 +126,7 @@ var attackedRoutes = map[string]attacked{
 	"GET /services/:uid/operations/:operation":            {want: clientLooks},
 	"GET /services/:uid/operations/:operation/cancel":     {want: clientBack},
 	"GET /services/:uid/operations/:operation/retry":      {want: clientBack},
-	"POST /services/:uid/operations/:operation/cancel":    {want: clientActs, about: (*arena).waits, late: true},
+	"POST /services/:uid/operations/:operation/cancel":    {want: clientActs, about: (*arena).waits, late: 2},
 	"POST /services/:uid/operations/:operation/retry":     {want: clientActs, about: (*arena).failed},
 	"GET /services/:uid/backups/:backup/delete":           {want: clientLooks},
 	"GET /services/:uid/backups/:backup/note":             {want: clientBack},
@@ -139,7 +139,13 @@ var attackedRoutes = map[string]attacked{
 	"POST /services/:uid/backups/:backup/fine":            {want: clientActs, about: (*arena).suspect},
 	"POST /services/:uid/backups/:backup/dismiss":         {want: clientActs, about: (*arena).gone},
 	"GET /services/:uid/backups/:backup/restore":          {want: clientLooks},
-	"POST /services/:uid/backups/:backup/restore":         {want: clientActs, fields: "confirm=h100&start=1", ready: (*arena).nameIt},
+	"POST /services/:uid/backups/:backup/restore":         {want: clientActs, fields: "confirm=NAME&start=1", late: 1},
+	"GET /services/:uid/power":                            {want: clientLooks, query: "?action=stop"},
+	"POST /services/:uid/power":                           {want: clientActs, fields: "action=shutdown", about: (*arena).idle},
+	"GET /services/:uid/password":                         {want: clientLooks},
+	"POST /services/:uid/password":                        {want: clientActs, about: (*arena).idle},
+	"GET /services/:uid/reinstall":                        {want: clientLooks},
+	"POST /services/:uid/reinstall":                       {want: clientActs, fields: "template=Debian+13&confirm=reinstall", about: (*arena).idle},
 
 	"GET /admin":                                         {want: staffLooks},
 	"GET /admin/audit":                                   {want: staffLooks},
@@ -155,8 +161,8 @@ var attackedRoutes = map[string]attacked{
 	"GET /admin/servers/:uid/storages/:storage/unbrake":  {want: staffBack},
 	"POST /admin/operations/:operation/retry":            {want: staffActs, about: (*arena).failed},
 	"POST /admin/operations/:operation/resume":           {want: staffActs, about: (*arena).held},
-	"POST /admin/operations/:operation/cancel":           {want: staffActs, about: (*arena).waits, late: true},
-	"POST /admin/operations/:operation/skip":             {want: staffActs, fields: "reason=x", about: (*arena).waitsForDate, late: true},
+	"POST /admin/operations/:operation/cancel":           {want: staffActs, about: (*arena).waits, late: 2},
+	"POST /admin/operations/:operation/skip":             {want: staffActs, fields: "reason=x", about: (*arena).waitsForDate, late: 2},
 	"POST /admin/operations/:operation/release":          {want: staffActs, fields: "reason=x", about: (*arena).held},
 	"POST /admin/servers/:uid/check":                     {want: staffActs},
 	"POST /admin/servers/:uid/storages/:storage/confirm": {want: staffActs, ready: (*arena).doubt},
@@ -200,7 +206,7 @@ func (s *site) knownRoutes() (keys []string) {
 	}
 	slices.SortFunc(keys, func(x, y string) int { // what waits is made when nothing is claimed any more
 		if lx, ly := attackedRoutes[x].late, attackedRoutes[y].late; lx != ly {
-			return map[bool]int{true: 1, false: -1}[lx]
+			return lx - ly
 		}
 		return strings.Compare(x, y)
 	})
@@ -267,7 +273,7 @@ func (a *arena) service() (portal.Service, target) {
 	a.t.Helper()
 	a.vmid++
 	svc := a.addService(a.client, a.vmid, fmt.Sprintf("h%d", a.vmid))
-	return svc, target{service: svc.UID, server: a.pve.UID, storage: fmt.Sprint(a.store.ID), snapshot: a.addSnapshot(svc, "a description", time.Hour, 71*time.Hour).UID}
+	return svc, target{service: svc.UID, name: svc.Name, server: a.pve.UID, storage: fmt.Sprint(a.store.ID), snapshot: a.addSnapshot(svc, "a description", time.Hour, 71*time.Hour).UID}
 }
 
 func (a *arena) idle() target {
@@ -443,7 +449,7 @@ func (v *visitor) ask(key string, r attacked, x target) answer {
 		st.stop()
 		return answer{&http.Response{StatusCode: st.status, Header: http.Header{}}, v.s.t, key, "", nil}
 	case method == "POST":
-		return v.do(method, address, strings.NewReader(r.fields))
+		return v.do(method, address, strings.NewReader(strings.ReplaceAll(r.fields, "NAME", x.name)))
 	}
 	return v.do(method, address, nil)
 }
@@ -606,7 +612,7 @@ func TestForeignIsLikeMissingEverywhere(t *testing.T) {
 	a.doubt(target{})
 	a.brake(target{})
 	const nowhere = "01m7wd7tg0bxjs1vcrm8fhpz"
-	missing := target{nowhere + "aa", nowhere + "bb", nowhere + "cc", nowhere + "dd", "999999", nowhere + "ee", nowhere + "ff"}
+	missing := target{nowhere + "aa", "nobody", nowhere + "bb", nowhere + "cc", nowhere + "dd", "999999", nowhere + "ee", nowhere + "ff"}
 
 	visitors := []*visitor{a.as("ada@demo.test"), a.as("reader@demo.test")}
 	network := &counted{}

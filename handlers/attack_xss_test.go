@@ -157,7 +157,9 @@ func (a *arena) fill(say func(table, column string) string) {
 		Machine: say("mails", "machine"), Text: string(portal.Verbatim(say("mails", "text"))), Reference: say("mails", "reference"), Address: say("mails", "from"),
 		SnapshotExpiring: portal.SnapshotExpiring{Description: say("mails", "description")}, Why: say("mails", "why"), Title: say("mails", "title"),
 	}))
-	a.sql(`UPDATE services SET hardware = $1`, hardware("services"))
+	a.sql(`UPDATE services SET hardware = $1, own = $2, addresses = $3`, hardware("services"),
+		list(portal.Spec{Templates: []portal.Template{{Name: say("services", "template"), VMID: 900}}}), list([]string{say("services", "address")}))
+	a.sql(`UPDATE operations SET kind = 'reinstall', work = $1 WHERE kind = 'backup' AND state = 'held'`, list(portal.Work{Template: say("operations", "template")}))
 	a.sql(`UPDATE backups SET disks_in = $1, disks_out = $2 WHERE class = 'good'`,
 		list([]portal.Disk{{Key: say("backups", "disk in"), Size: 1 << 30, Backup: true}}), list([]portal.Disk{{Key: say("backups", "disk out"), Size: 1 << 30}}))
 	a.sql(`UPDATE servers SET rights_missing = $1, findings = $2, endpoints = $3`, list([]string{say("servers", "right")}),
@@ -206,7 +208,7 @@ func (a *arena) stage() (targets []target) {
 	a.sql(`UPDATE operation_steps SET staff = 'x', text = 'y'`)
 	off, replaced, locked, paused := a.suspend(a.copied()), a.copied(), a.copied(), a.copied()
 	a.sql(`UPDATE services SET state = 'machine_replaced' WHERE uid = $1`, replaced.service)
-	a.sql(`UPDATE services SET lock = 'backup', lock_since = 1 WHERE uid = $1`, locked.service)
+	a.sql(`UPDATE services SET lock = 'backup', lock_since = 1, lock_stale_at = 2, lock_task = 'UPID:3: interrupted' WHERE uid = $1`, locked.service)
 	_, err = a.db.AddPause(ctx, "cli", portal.Pause{Scope: "service", Target: paused.service, Reason: "new disks", EndsAt: start.Add(time.Hour)})
 	a.must(err)
 	away := a.copied()

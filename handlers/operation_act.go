@@ -44,7 +44,10 @@ func (s *Site) retryOperation(c echo.Context) error {
 		op, err = s.retry(c.Request().Context(), clientID, uid, c.Param("operation"), login(c).Actor())
 	}
 	if err != nil {
-		return s.operationAgain(c, err)
+		return s.operationAgain(c, unstale(err))
+	}
+	if op.HasSecret() && op.State == portal.StateQueued {
+		return web.See(c, path(uid, "operations", op.UID)) // where the new password is shown
 	}
 	return s.done(c, "It is tried again.", path(uid, "operations", op.UID))
 }
@@ -57,6 +60,16 @@ func (s *Site) retry(ctx context.Context, clientID int64, serviceUID, uid, actor
 	}
 	if old.Kind == portal.KindRestore && old.State == portal.StateHeld {
 		return s.db.ResumeRestore(ctx, clientID, serviceUID, old.UID, "", actor)
+	}
+	if clientID != 0 && mayResume(old) {
+		svc, err := s.db.ClientService(ctx, clientID, serviceUID)
+		if err == nil && svc.State == portal.ServiceSuspended {
+			err = &portal.Error{Code: portal.CodeForbidden, Sentence: "This service is suspended: you can look at everything, but not change it."}
+		}
+		if err != nil {
+			return portal.Operation{}, err
+		}
+		return s.db.Resume(ctx, old.UID, actor)
 	}
 	if old.RetriedBy != "" {
 		return portal.Operation{}, portal.Refuse(portal.CodeConflict, "This has been tried again already.").

@@ -12,10 +12,23 @@ import (
 
 // showOperation shows the steps and the log of one operation.
 func (s *Site) showOperation(c echo.Context) error {
+	clientID, err := clientOf(c)
+	if err != nil {
+		return err
+	}
+	o, err := s.db.OperationView(c.Request().Context(), clientID, c.Param("uid"), c.Param("operation"))
+	if err != nil {
+		return err
+	}
+	secret, err := s.showSecret(c, o)
+	if err != nil {
+		return err
+	}
 	page, err := s.operationPage(c)
 	if err != nil {
 		return err
 	}
+	page.Secret = secret
 	return show(c, page)
 }
 

@@ -109,7 +109,7 @@ func serviceRow(line store.ServiceLine, now time.Time, loc *time.Location) templ
 func lineStatus(line store.ServiceLine, now time.Time, loc *time.Location) templates.Status {
 	for _, o := range line.Open {
 		if o.Kind.Exclusive() && o.State.Active() && line.Unreachable.IsZero() && line.State == portal.ServiceActive {
-			return templates.Status{State: "busy", Text: "Busy", Detail: portal.Say("Backing up since %s", since(o.StartedAt, now, loc))}
+			return templates.Status{State: "busy", Text: "Busy", Detail: busyWith(o, since(o.StartedAt, now, loc))}
 		}
 	}
 	switch {

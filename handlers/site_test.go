@@ -157,6 +157,7 @@ func (s *site) people() {
 	s.must(err)
 	p := portal.NewProduct("Small")
 	p.Quota, p.Storage, p.Protect = 3, "local", 1
+	p.Spec.Templates = []portal.Template{{Name: "Debian 13", VMID: 900}}
 	s.product, err = s.db.AddProduct(ctx, "cli", p)
 	s.must(err)
 	s.must(s.db.SaveInventory(ctx, store.Inventory{

@@ -225,15 +225,16 @@ func (v *shown) stale(o portal.Operation) portal.Text {
 	case !since.IsZero():
 	case o.WaitsFor == "we can't reach your host":
 		since = o.ProgressAt
-	case v.standstill() != nil && !v.Pulse.TickAt.IsZero() && o.Kind != portal.KindBackup:
-		return portal.Say("The portal has not looked at your host since %s. What has begun there goes on without it.", v.since(v.Pulse.TickAt))
 	case v.standstill() != nil && !v.Pulse.TickAt.IsZero():
+		if o.Kind.OnMachine() {
+			return portal.Say("The portal has not looked at your host since %s. What has begun goes on there without it.", v.since(v.Pulse.TickAt))
+		}
 		return portal.Say("The portal has not looked at your host since %s. The backup goes on there without it.", v.since(v.Pulse.TickAt))
 	default:
 		return ""
 	}
-	if o.Kind != portal.KindBackup {
-		return portal.Say("We can't reach your host since %s. What has begun there goes on without us.", v.since(since))
+	if o.Kind.OnMachine() {
+		return portal.Say("We can't reach your host since %s. What has begun goes on there without us.", v.since(since))
 	}
 	return portal.Say("We can't reach your host since %s. A backup that has begun goes on there without us.", v.since(since))
 }
@@ -253,6 +254,10 @@ func (v *shown) cardTitle(o portal.Operation) portal.Text {
 		return "Ending the protection of a copy"
 	case o.Kind == portal.KindRestore:
 		return v.restoreTitle(o)
+	case deskWork(o.Kind) && o.State == portal.StateQueued:
+		return machineTitle(o)
+	case deskWork(o.Kind):
+		return machineCard(o, v.Service.Name)
 	case o.State == portal.StateQueued && o.Scheduled():
 		return "The scheduled backup waits"
 	case o.State == portal.StateQueued:
@@ -278,6 +283,9 @@ func (v *shown) stepWords(o portal.Operation) portal.Text {
 	}
 	if words, ok := restoreStepWords[o.Step]; ok && o.Kind == portal.KindRestore {
 		return words
+	}
+	if deskWork(o.Kind) {
+		return machineStepTitle(o.Step)
 	}
 	switch o.Step {
 	case portal.StepPreflight:

@@ -65,6 +65,8 @@ func (t teller) title(line store.OperationLine) portal.Text {
 		return "Backup before a restore"
 	case line.Scheduled():
 		return "Scheduled backup"
+	case deskWork(line.Kind):
+		return machineTitle(line.Operation)
 	}
 	return "Backup"
 }
@@ -144,6 +146,10 @@ func unharmed(o portal.Operation) portal.Text {
 		return "Your machine's data and your backups are untouched."
 	case o.Kind == portal.KindRestore:
 		return ""
+	case deskWork(o.Kind) && mentions(o.Reason, "untouched"):
+		return ""
+	case deskWork(o.Kind):
+		return "Your backups are untouched."
 	case o.Kind != portal.KindBackup:
 		return "Your machine and your other backups were not touched."
 	case o.Evicted && o.Timing == portal.TimingBefore:
@@ -171,6 +177,9 @@ func stepsOf(o portal.Operation) []string {
 	case portal.KindProtect:
 		return []string{portal.StepProtect}
 	}
+	if deskWork(o.Kind) {
+		return machineSteps(o)
+	}
 	list := []string{portal.StepPreflight}
 	if o.Timing == portal.TimingBefore {
 		list = append(list, portal.StepEvict)
@@ -196,6 +205,9 @@ func stepTitle(o portal.Operation, step string) portal.Text {
 			return "Remove the copy that was to go"
 		}
 		return "Remove the oldest copy to make room"
+	}
+	if deskWork(o.Kind) {
+		return machineStepTitle(step)
 	}
 	if title, ok := snapshotStepTitles[step]; ok && o.Kind.OnMachine() {
 		return title
@@ -279,6 +291,21 @@ func (t teller) log(o store.OperationView) []templates.LogLine {
 	return lines
 }
 
+// offers are what comes next after an operation, or what waits for a look.
+func (v *shown) offers(o store.OperationView) []templates.WayOut {
+	if v.onlyLooks() != "" || v.off() {
+		return nil
+	}
+	var list []templates.WayOut
+	if o.Kind == portal.KindReinstall && o.Work.Way != "" && !o.Work.Shown && !o.State.Final() && o.Actor == v.login.Actor() {
+		list = append(list, templates.WayOut{Label: "Show the new password", Href: v.path("operations", o.UID), Primary: true})
+	}
+	if o.Kind == portal.KindPassword && o.State == portal.StateSucceeded && o.Work.Way == portal.WayCloudInit && v.Service.Status == "running" && v.Service.Uptime > v.Now.Sub(o.EndedAt) {
+		list = append(list, templates.WayOut{Label: "Reboot now", Href: v.path("power") + "?action=reboot", Primary: true})
+	}
+	return list
+}
+
 // operationPage is one operation as a client sees it.
 func (v *shown) operationPage(f templates.Frame, o store.OperationView) templates.OperationPage {
 	f.Crumbs = v.crumbs(templates.Crumb{Text: "History", Href: v.path("operations")}, templates.Crumb{Text: portal.Verbatim(o.Reference)})
@@ -286,7 +313,13 @@ func (v *shown) operationPage(f templates.Frame, o store.OperationView) template
 	view := v.teller().operation(o, v.Service.Name)
 	view.Cancel = v.mayCancel(o.Operation)
 	view.HideCancel = view.HideCancel || o.Kind != portal.KindBackup && o.State != portal.StateQueued
-	if !view.HideRetry {
+	view.Ways = v.offers(o)
+	if mayResume(o) {
+		view.HideRetry, view.Retry = false, templates.Allowed()
+		if why := v.onlyLooks(); why != "" || v.off() {
+			view.Retry = v.may(portal.RetryOperation(v.login.Actor(), o.Operation, "", ""))
+		}
+	} else if !view.HideRetry {
 		view.Retry = v.may(portal.RetryOperation(v.login.Actor(), o.Operation, o.CopyUID, o.Replace))
 	}
 	if o.Kind == portal.KindRestore {

@@ -13,7 +13,7 @@ const staleTick = 2 * time.Minute
 
 // head names the service on its pages.
 func (v *shown) head(tab string) templates.ServiceHead {
-	return templates.ServiceHead{UID: v.Service.UID, Name: v.Service.Name, Tab: tab, Status: v.status(), NoBackups: v.counter.Hidden, Snapshots: !v.snaps.Hidden}
+	return templates.ServiceHead{UID: v.Service.UID, Name: v.Service.Name, Tab: tab, Addresses: v.Service.Addresses, Status: v.status(), NoBackups: v.counter.Hidden, Snapshots: !v.snaps.Hidden}
 }
 
 // crumbs are the way to a page of the service; the last step is where one is.
@@ -57,10 +57,8 @@ func (v *shown) status() templates.Status {
 		return templates.Status{State: "busy", Text: "Off", Detail: "A restore has stopped; the machine is not whole"}
 	case op != nil && op.Kind == portal.KindRestore:
 		return templates.Status{State: "busy", Text: "Busy", Detail: portal.Say("Restoring since %s", v.since(op.StartedAt))}
-	case op != nil && op.State == portal.StateHeld:
-		return templates.Status{State: "busy", Text: "Busy", Detail: portal.Say("Our team is looking at a backup since %s", v.since(op.StartedAt))}
 	case op != nil:
-		return templates.Status{State: "busy", Text: "Busy", Detail: portal.Say("Backing up since %s", v.since(op.StartedAt))}
+		return templates.Status{State: "busy", Text: "Busy", Detail: busyWith(*op, v.since(op.StartedAt))}
 	case v.Service.Lock != "":
 		return templates.Status{State: "busy", Text: "Busy", Detail: sinceOf(portal.LockWords(v.Service.Lock), v.Service.LockSince, v.Now, v.loc)}
 	case v.Service.State == portal.ServiceSuspended:
@@ -114,7 +112,11 @@ func (v *shown) notices() []templates.Notice {
 		list = append(list, templates.NoticePaused(portal.Verbatim(strings.TrimSuffix(p.Reason, ".")), v.at(p.EndsAt).Text()))
 	}
 	if v.Service.Lock != "" && v.exclusive() == nil && v.unreachable().IsZero() {
-		list = append(list, templates.NoticeLocked(portal.LockWords(v.Service.Lock), v.since(v.Service.LockSince)))
+		locked := templates.NoticeLocked
+		if !v.Service.LockStaleAt.IsZero() {
+			locked = templates.NoticeStaleLock
+		}
+		list = append(list, locked(portal.LockWords(v.Service.Lock), v.since(v.Service.LockSince)))
 	}
 	if v.Service.QuotaIn(v.Product) == 0 && v.counter.ReadOnly {
 		_, text := portal.QuotaZero(v.copies)
@@ -196,7 +198,7 @@ func (v *shown) servicePage(f templates.Frame) templates.ServicePage {
 	f.Crumbs, f.Zone = v.crumbs(), v.Schedule.Zone
 	p := templates.ServicePage{
 		Frame: f, Service: v.head(templates.TabOverview), Notices: v.notices(), Protection: v.protection(), Counter: v.counterView(),
-		Hardware: v.hardware(), Facts: v.facts(), Running: v.runningCards(), Ledger: v.ledger(), BackupNow: v.backupNow().Act, Live: true,
+		Hardware: v.hardware(), Facts: v.facts(), Running: v.runningCards(), Ledger: v.ledger(), BackupNow: v.backupNow().Act, Acts: v.machineActs(), Live: true,
 	}
 	if newest := v.newest(); newest != nil {
 		p.Newest = v.ago(newest.Start())
@@ -264,6 +266,9 @@ func (v *shown) facts() []templates.Fact {
 	list := []templates.Fact{{Name: "Package", Value: portal.Verbatim(v.Product.Name)}, {Name: "Host", Value: portal.Verbatim(v.Service.Node)}}
 	if v.Service.Status == "running" && v.Service.Uptime > 0 && v.unreachable().IsZero() {
 		list = append(list, templates.Fact{Name: "Running for", Value: roughlyFor(v.Service.Uptime)})
+	}
+	if len(v.Service.Addresses) > 0 {
+		list = append(list, templates.Fact{Name: "Addresses", Value: portal.Verbatim(strings.Join(v.Service.Addresses, ", "))})
 	}
 	return append(list, templates.Fact{Name: "Time zone", Value: portal.Verbatim(v.Schedule.Zone)})
 }

@@ -20,11 +20,15 @@ type Need struct {
 	Why       portal.Text // a clause: "for the bandwidth limit of VPS S"
 }
 
+// Used is what the machines of a server's services stand on: storages of their disks, and their networks ("vmbr0",
+// "vmbr0/7").
+type Used struct{ Disks, Networks []string }
+
 // CheckServer looks at everything about a server that a set-up can get wrong: whether it is reached, its clock,
 // each privilege that is missing, and every pruning that isn't ours but reaches storages where customers' copies
-// are. storages are the backup storages of the products sold on it, vmids its services' machines, more what single
-// products need besides. It changes nothing on the server.
-func CheckServer(ctx context.Context, client *pve.Client, storages []string, vmids []int, more ...Need) []portal.Finding {
+// are. storages are the backup storages of the products sold on it, vmids its services' machines, used what those stand
+// on, more what single products need besides. It changes nothing on the server.
+func CheckServer(ctx context.Context, client *pve.Client, storages []string, vmids []int, used Used, more ...Need) []portal.Finding {
 	var out []portal.Finding
 	add := func(level string, text, mend portal.Text) {
 		out = append(out, portal.Finding{Level: level, Text: text, Mend: mend})
@@ -58,6 +62,12 @@ func CheckServer(ctx context.Context, client *pve.Client, storages []string, vmi
 		return out
 	}
 	out = append(out, rightFindings(client.TokenID(), missing)...)
+	lacking, err := featureFindings(ctx, client, version.Major, rights, missing, used)
+	if err != nil {
+		add("error", portal.Say("The token's permissions can't be read: %s", troubleText(err)), "")
+		return out
+	}
+	out = append(out, lacking...)
 	out = append(out, storageFindings(ctx, client, resources, storages, missing)...)
 	out = append(out, jobFindings(ctx, client, storages)...)
 	return out
@@ -140,6 +150,109 @@ func missingPrivileges(ctx context.Context, client *pve.Client, rights pve.Permi
 		}
 	}
 	return out, failure
+}
+
+// feature is something that customers do with their machines, and what it needs.
+type feature struct {
+	cannot  func(missing string) portal.Text // the sentence where it lacks something
+	actions []pve.Action
+}
+
+// features are all but the backups themselves, without which nothing works.
+var features = []feature{
+	{func(m string) portal.Text {
+		return portal.Say("Customers can't start, stop or reboot their machines: missing %s.", m)
+	}, []pve.Action{pve.Power}},
+	{func(m string) portal.Text {
+		return portal.Say("Customers can't take or remove snapshots: missing %s.", m)
+	}, []pve.Action{pve.TakeSnapshot}},
+	{func(m string) portal.Text {
+		return portal.Say("Customers can't roll back to a snapshot: missing %s.", m)
+	}, []pve.Action{pve.RollBack, pve.Power}},
+	{func(m string) portal.Text { return portal.Say("Customers can't restore a backup: missing %s.", m) }, []pve.Action{pve.RestoreOver, pve.Power, pve.SetDisks}},
+	{func(m string) portal.Text {
+		return portal.Say("A changed package can't be applied, nor put right after a restore or a rollback: missing %s.", m)
+	}, []pve.Action{pve.SetCPU, pve.SetMemory, pve.SetDisks, pve.SetNetwork, pve.SetOptions}},
+	{func(m string) portal.Text {
+		return portal.Say("Customers can't reset their machine's password: missing %s.", m)
+	}, []pve.Action{pve.UseAgent, pve.SetCloudInit}},
+	{func(m string) portal.Text {
+		return portal.Say("Customers can't reinstall their machine: missing %s.", m)
+	}, []pve.Action{pve.ImportDisk, pve.TakeSnapshot, pve.Power, pve.SetCPU, pve.SetMemory, pve.SetNetwork, pve.SetOptions, pve.SetCloudInit}},
+}
+
+// featureFindings gives a line for each thing that customers can't do because the token lacks a privilege for it. What is
+// said as missing for backups isn't said again.
+func featureFindings(ctx context.Context, client *pve.Client, major int, rights pve.Permissions, said []lack, used Used) ([]portal.Finding, error) {
+	const any = 999999999 // the number of noMachine
+	scene := pve.Scene{VMID: any, Source: any, Storages: used.Disks, Networks: used.Networks, Start: true}
+	held := map[string]pve.Permissions{}
+	var out []portal.Finding
+	user, _, _ := strings.Cut(client.TokenID(), "!")
+	for _, f := range features {
+		var missing, paths []string
+		for _, action := range f.actions {
+			for _, demand := range pve.Demands(action, major, scene) {
+				if held[demand.Path] == nil {
+					held[demand.Path] = rights
+					if _, told := rights[demand.Path]; !told {
+						exact, err := client.PermissionsOn(ctx, demand.Path)
+						if err != nil {
+							return nil, err
+						}
+						held[demand.Path] = exact
+					}
+				}
+				path := demand.Path
+				if path == noMachine {
+					path = "/vms"
+				}
+				known := slices.ContainsFunc(said, func(l lack) bool { return l.path == path && slices.Contains(demand.Any, l.privilege) })
+				if known || len(held[demand.Path].Lacks([]pve.Demand{demand})) == 0 {
+					continue
+				}
+				if m := strings.Join(demand.Any, " or ") + " on " + path; !slices.Contains(missing, m) {
+					missing = append(missing, m)
+				}
+				if !slices.Contains(paths, path) {
+					paths = append(paths, path)
+				}
+			}
+		}
+		if len(missing) == 0 {
+			continue
+		}
+		var mend []string
+		for _, path := range paths {
+			mend = append(mend, fmt.Sprintf("pveum acl modify %s --roles ROLE --users %s --tokens '%s'", path, user, client.TokenID()))
+		}
+		out = append(out, portal.Finding{Level: "warning", Text: f.cannot(strings.Join(missing, ", ")), Mend: portal.Verbatim(strings.Join(mend, "; "))})
+	}
+	return out, nil
+}
+
+// usedBy gives what machines stand on, as it was last read.
+func usedBy(services []portal.Service) (used Used) {
+	add := func(list *[]string, name string) {
+		if name != "" && !slices.Contains(*list, name) {
+			*list = append(*list, name)
+		}
+	}
+	for _, s := range services {
+		for _, d := range s.Hardware.Disks {
+			add(&used.Disks, d.Storage)
+		}
+		for _, n := range s.Hardware.Nets {
+			if n.Tag > 0 && n.Bridge != "" {
+				add(&used.Networks, fmt.Sprintf("%s/%d", n.Bridge, n.Tag))
+			} else {
+				add(&used.Networks, n.Bridge)
+			}
+		}
+	}
+	slices.Sort(used.Disks)
+	slices.Sort(used.Networks)
+	return used
 }
 
 // rightFindings words what is missing, or that nothing is.
@@ -295,7 +408,7 @@ func (e *Engine) Check(ctx context.Context, server portal.Server) ([]portal.Find
 		vmids = append(vmids, s.VMID)
 		sold[s.ProductID] = true
 	}
-	findings := CheckServer(ctx, l.client, storages, vmids, needsOf(products, func(p portal.Product) bool { return len(services) == 0 || sold[p.ID] })...)
+	findings := CheckServer(ctx, l.client, storages, vmids, usedBy(services), needsOf(products, func(p portal.Product) bool { return len(services) == 0 || sold[p.ID] })...)
 	return findings, errors.Join(e.db.SaveCheck(ctx, server.ID, findings))
 }
 

@@ -21,12 +21,30 @@ type granted struct{ privilege, path string }
 
 // onRoot and narrow are the two ways in which the README grants what the portal needs.
 var (
-	onRoot = []granted{{"VM.Audit", "/"}, {"VM.Backup", "/"}, {"Datastore.Audit", "/"}, {"Datastore.AllocateSpace", "/"}, {"Sys.Audit", "/"}}
-	narrow = []granted{
+	forBackups = []granted{{"VM.Audit", "/"}, {"VM.Backup", "/"}, {"Datastore.Audit", "/"}, {"Datastore.AllocateSpace", "/"}, {"Sys.Audit", "/"}}
+	onRoot     = append(slices.Clone(forBackups), ofCustomers("/", "/")...)
+	narrowed   = []granted{
 		{"VM.Audit", "/vms"}, {"VM.Backup", "/vms"}, {"Datastore.Audit", "/storage/local"}, {"Datastore.AllocateSpace", "/storage/local"},
 		{"Sys.Audit", "/"},
 	}
+	narrow = append(slices.Clone(narrowed), ofCustomers("/vms", "/sdn/zones/localnetwork")...)
 )
+
+// ofCustomers is what customers need to do things with their machines, beside backing up, on both releases.
+func ofCustomers(machines, networks string) (list []granted) {
+	for _, p := range pvesim.PortalPrivileges {
+		switch {
+		case p == "SDN.Use":
+			list = append(list, granted{p, networks})
+		case !slices.ContainsFunc(forBackups, func(g granted) bool { return g.privilege == p }):
+			list = append(list, granted{p, machines})
+		}
+	}
+	return append(list, granted{agentPrivilege, machines})
+}
+
+// agentPrivilege stands for those by which the guest agent is used: each release has its own.
+const agentPrivilege = "agent"
 
 const portalUser = "portal@pve"
 
@@ -45,6 +63,10 @@ func (r *whole) grant(who string, list []granted) {
 		role := "R" + strings.ReplaceAll(g.path, "/", "-") + ":" + who
 		if r.roles[role] == nil {
 			r.entries = append(r.entries, pvesim.ACL{Path: g.path, Role: role, Who: who})
+		}
+		if g.privilege == agentPrivilege {
+			r.roles[role] = append(r.roles[role], "VM.Monitor", "VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")
+			continue
 		}
 		r.roles[role] = append(r.roles[role], g.privilege)
 	}
@@ -84,7 +106,11 @@ func (w *world) wantRights(r whole, want ...string) {
 	w.t.Helper()
 	w.must(w.sim.SetRights(r.roles, r.entries...))
 	before, machines := w.sim.Archives(), w.sim.Guests()
-	if d := cmp.Diff(want, w.check()); d != "" {
+	got := w.check()
+	if len(want) > 0 { // what customers can't do then is TestCheckFeatures
+		got = slices.DeleteFunc(got, func(s string) bool { return strings.HasPrefix(s, "warning: ") })
+	}
+	if d := cmp.Diff(want, got); d != "" {
 		w.t.Errorf("-want +got:\n%s", d)
 	}
 	if calls := w.sim.Calls(); len(calls) != 0 {
@@ -113,7 +139,7 @@ func withCopies(t *testing.T, o worldOptions) *world {
 func TestCheckEachPrivilege(t *testing.T) {
 	t.Parallel()
 	for name, all := range map[string][]granted{"on /": onRoot, "narrow": narrow} {
-		for _, gone := range all {
+		for _, gone := range all[:len(forBackups)] {
 			t.Run(name+" "+gone.privilege, func(t *testing.T) {
 				t.Parallel()
 				for _, release := range []string{"8.4", "9.2"} {
@@ -288,7 +314,7 @@ func TestCheckWithoutSeparation(t *testing.T) {
 	var r whole
 	r.grant(portalUser, narrow)
 	w.wantRights(r)
-	for _, gone := range narrow {
+	for _, gone := range narrowed {
 		var r whole
 		r.grant(portalUser, minus(narrow, gone))
 		r.grant(pvesim.PortalToken, narrow) // which counts for nothing
@@ -305,15 +331,15 @@ func TestCheckServerMends(t *testing.T) {
 		Endpoints: []string{"https://pve1.test:8006"}, TokenID: pvesim.PortalToken, Secret: pvesim.Secret, Transport: w.sim, Now: w.clock.Now,
 	})
 	w.must(err)
-	for _, gone := range narrow {
+	for _, gone := range narrowed {
 		var r whole
 		r.grant(portalUser, narrow)
 		r.grant(pvesim.PortalToken, minus(narrow, gone))
 		w.must(w.sim.SetRights(r.roles, r.entries...))
 		for _, vmids := range [][]int{nil, {100}} {
 			var lines []string
-			for _, f := range jobs.CheckServer(context.Background(), client, []string{"local"}, vmids) {
-				if f.Level == "ok" {
+			for _, f := range jobs.CheckServer(context.Background(), client, []string{"local"}, vmids, jobs.Used{}) {
+				if f.Level != "error" {
 					continue
 				}
 				lines = append(lines, f.Level+": "+f.Text.String())
@@ -331,6 +357,55 @@ func TestCheckServerMends(t *testing.T) {
 	}
 	if calls := w.sim.Calls(); len(calls) != 0 {
 		t.Errorf("a check sent what changes things: %+v", calls)
+	}
+}
+
+// TestCheckFeatures takes each privilege that customers need for more than backups, in both releases: a line names what
+// they can't do without it and what is missing where, and backups go on.
+func TestCheckFeatures(t *testing.T) {
+	t.Parallel()
+	const (
+		power     = "Customers can't start, stop or reboot their machines"
+		snapshot  = "Customers can't take or remove snapshots"
+		rollback  = "Customers can't roll back to a snapshot"
+		restore   = "Customers can't restore a backup"
+		change    = "A changed package can't be applied, nor put right after a restore or a rollback"
+		password  = "Customers can't reset their machine's password"
+		reinstall = "Customers can't reinstall their machine"
+	)
+	cannot := map[string][]string{
+		"VM.PowerMgmt": {power, rollback, restore, reinstall}, "VM.Snapshot": {snapshot, reinstall}, "VM.Snapshot.Rollback": nil, // VM.Snapshot does as well
+		"VM.Config.CPU": {change, reinstall}, "VM.Config.Memory": {change, reinstall}, "VM.Config.Disk": {restore, change, reinstall},
+		"VM.Config.Network": {change, reinstall}, "VM.Config.Cloudinit": {password, reinstall}, "VM.Config.Options": {change, reinstall},
+		"VM.Clone": {reinstall}, "SDN.Use": {restore, change, reinstall}, agentPrivilege: {password},
+	}
+	for _, gone := range narrow[len(narrowed):] {
+		t.Run(gone.privilege, func(t *testing.T) {
+			t.Parallel()
+			for _, release := range []string{"8.4", "9.2"} {
+				w := scene(t, worldOptions{Release: release})
+				what := gone.privilege + " on " + gone.path
+				switch {
+				case gone.privilege == agentPrivilege && release == "8.4":
+					what = "VM.Monitor on /vms"
+				case gone.privilege == agentPrivilege:
+					what = "VM.GuestAgent.Unrestricted on /vms"
+				case gone.privilege == "SDN.Use":
+					what += "/vmbr0"
+				}
+				var want []string
+				for _, sentence := range cannot[gone.privilege] {
+					want = append(want, "warning: "+sentence+": missing "+what+".")
+				}
+				var r whole
+				r.grant(portalUser, narrow)
+				r.grant(pvesim.PortalToken, minus(narrow, gone))
+				w.must(w.sim.SetRights(r.roles, r.entries...))
+				if d := cmp.Diff(want, w.check()); d != "" {
+					t.Errorf("%s: -want +got:\n%s", release, d)
+				}
+			}
+		})
 	}
 }
 

@@ -21,6 +21,9 @@ func (t *turn) machinePreflight() error {
 	if t.sit.Service.State != portal.ServiceActive && !t.mayWhileSuspended() {
 		return t.end(portal.StateFailed, "The service is not active, so nothing was done.", "service "+string(t.sit.Service.State), portal.SlotSkipped)
 	}
+	if t.op.Kind == portal.KindReinstall && t.op.Work.Broken {
+		return t.stumpPreflight()
+	}
 	config, goOn, err := t.machine()
 	if err != nil || !goOn {
 		return err
@@ -45,6 +48,10 @@ func (t *turn) kindPreflight(config pve.GuestConfig) error {
 		return t.powerPreflight()
 	case portal.KindReapply:
 		return t.reapplyPreflight()
+	case portal.KindPassword:
+		return t.passwordPreflight(config)
+	case portal.KindReinstall:
+		return t.reinstallPreflight(config)
 	case portal.KindSnapshot:
 		return t.snapshotPreflight(config)
 	case portal.KindSnapshotDelete:
@@ -87,6 +94,8 @@ func finishMachine(t *turn) error {
 			text = "Your package is applied. Some of it, such as CPU and memory, holds from the machine's next start."
 		}
 		return t.end(portal.StateSucceeded, text, "", portal.SlotDone)
+	case portal.KindReinstall:
+		return t.reinstalled()
 	case portal.KindRollback:
 		return t.afterRollbackReapply()
 	case portal.KindRestore:

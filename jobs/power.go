@@ -30,6 +30,9 @@ var powerErrand = errand{
 
 func init() {
 	powerErrand.next = func(t *turn) error {
+		if err := t.e.db.ReadConfigAgain(t, t.op.ServiceID); err != nil { // its addresses may be others
+			return err
+		}
 		return t.end(portal.StateSucceeded, map[string]portal.Text{
 			portal.PowerStart: "Your machine runs.", portal.PowerShutdown: "Your machine is off.", portal.PowerStop: "Your machine is off.",
 			portal.PowerReboot: "Your machine has started anew.",

@@ -78,6 +78,9 @@ func (t *turn) compare() error {
 		return err
 	}
 	got := machineOf(config, t.sit.Service.VMID, status.Status == "running")
+	if t.op.Kind == portal.KindReinstall { // the old system disk waits until the new system was seen, and is no data disk
+		got.Unused = slices.DeleteFunc(got.Unused, func(d portal.MachineDrive) bool { return d.Volid == t.op.Work.Old })
+	}
 	want := portal.Wanted(t.sit.Product, t.sit.Service)
 	if len(t.op.Work.Config) > 0 { // the config was replaced: what the product doesn't say stays as it was before
 		want = want.Keep(machineOf(pve.ReadGuestConfig(t.op.Work.Config), t.sit.Service.VMID, false))

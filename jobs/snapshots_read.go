@@ -86,7 +86,7 @@ func (e *Engine) checkSnapshots(ctx context.Context, l *link, s portal.Service, 
 	}
 	_, err := e.readSnapshots(ctx, l, s.ID, s.Node, s.VMID, &config, true)
 	if pve.ClassOf(err) != "" {
-		return nil //nolint:nilerr // the next hour looks again
+		return nil // the next hour looks again
 	}
 	return err
 }

@@ -127,6 +127,9 @@ func (e *Engine) syncServer(ctx context.Context, l *link) error {
 	if err := e.db.SavePlaces(ctx, l.server.ID, placesOf(resources.Storages)); err != nil {
 		return err
 	}
+	if err := e.findStaleLocks(ctx, l); err != nil {
+		e.log.WarnContext(ctx, "locks can't be looked behind", "server_id", l.server.UID, "error", err)
+	}
 	if len(unseen) == 0 || !complete {
 		return nil
 	}
@@ -378,7 +381,7 @@ func (e *Engine) checkConfig(ctx context.Context, s portal.Service) error {
 		return e.db.SaveConfig(ctx, s.ID, s.Hardware) // what stands in the machine's place says nothing of it
 	}
 	if s.Identity.Same(identityOf(config)) {
-		return errors.Join(e.db.SaveConfig(ctx, s.ID, hardwareOf(config)), e.checkSnapshots(ctx, l, s, config))
+		return errors.Join(e.db.SaveConfig(ctx, s.ID, hardwareOf(config)), e.checkSnapshots(ctx, l, s, config), e.db.SaveAddresses(ctx, s.ID, e.addresses(ctx, l, s, config)))
 	}
 	return e.db.SetServiceState(ctx, "engine", s, portal.ServiceMachineReplaced, "its config has uuid "+config.UUID)
 }

@@ -160,7 +160,7 @@ func TestServerUnreachable(t *testing.T) {
 
 // without gives the portal's privileges but one.
 func without(privilege string) []string {
-	return slices.DeleteFunc(slices.Clone(pvesim.PortalPrivileges), func(p string) bool { return p == privilege })
+	return slices.DeleteFunc(slices.Concat(pvesim.PortalPrivileges, pvesim.AgentPrivileges("9.2")), func(p string) bool { return p == privilege })
 }
 
 // TestPrivilegeMissing takes each privilege in turn: nothing is sent, nothing is believed missing, both sentences
@@ -171,6 +171,10 @@ func TestPrivilegeMissing(t *testing.T) {
 		t.Run(privilege, func(t *testing.T) {
 			t.Parallel()
 			w := scene(t, worldOptions{})
+			if !slices.ContainsFunc(forBackups, func(g granted) bool { return g.privilege == privilege }) {
+				w.lacksFor(privilege)
+				return
+			}
 			w.make(3)
 			w.every("03:00")
 			w.until("11-21 01:30")
@@ -207,6 +211,39 @@ func TestPrivilegeMissing(t *testing.T) {
 				t.Errorf("the service is %s", svc.State)
 			}
 		})
+	}
+}
+
+// lacksFor takes a privilege that backups don't need: they go on, what needs it is refused before anything is sent, and
+// staff are told which one it is.
+func (w *world) lacksFor(privilege string) {
+	w.t.Helper()
+	w.must(w.sim.SetPrivileges(pvesim.PortalToken, "/", without(privilege)...))
+	w.backupNow("", "")
+	w.settle(time.Hour)
+	if op := w.last(); op.State != portal.StateSucceeded {
+		w.t.Errorf("a backup: %s %q", op.State, op.StaffReason)
+	}
+	before := len(w.sim.Calls())
+	asks := map[string]portal.Request{
+		"VM.PowerMgmt": portal.Power("client:test", portal.PowerStop, false), "VM.Config.CPU": portal.ApplyPackage("cli"), "VM.Config.Memory": portal.ApplyPackage("cli"),
+		"VM.Config.Disk": portal.ApplyPackage("cli"), "VM.Config.Network": portal.ApplyPackage("cli"), "VM.Config.Options": portal.ApplyPackage("cli"),
+	}
+	if ask, ok := asks[privilege]; ok {
+		op := w.ask(ask)
+		w.run(time.Minute)
+		if op = w.operation(op.ID); op.State == portal.StateSucceeded || !strings.Contains(op.StaffReason, privilege) {
+			w.t.Errorf("without %s: %s, staff read %q", privilege, op.State, op.StaffReason)
+		}
+		if got := w.sim.Calls()[before:]; len(got) != 0 {
+			w.t.Errorf("sent meanwhile: %+v", got)
+		}
+		if n := w.told("staff", "server.rights"); n != 1 {
+			w.t.Errorf("staff were told %d times", n)
+		}
+	}
+	if said := w.check(); privilege != "VM.Snapshot.Rollback" && !strings.Contains(strings.Join(said, " "), privilege) {
+		w.t.Errorf("the check says %v", said)
 	}
 }
 

@@ -34,6 +34,14 @@ func init() {
 		portal.KindProtect: {portal.StepProtect: protectStep},
 		portal.KindPower:   {portal.StepPower: powerErrand.step()},
 		portal.KindReapply: {portal.StepReapply: reapplyStep},
+		portal.KindPassword: {
+			portal.StepPassword: passwordStroke.step(), portal.StepCloudInit: cloudInitStroke.step(),
+		},
+		portal.KindReinstall: {
+			portal.StepPowerOff: powerOff(func(t *turn) error { return t.onward(portal.StepSnapshotDelete) }), portal.StepSnapshotDelete: dropSnapshots.step(), portal.StepDetach: detachStep,
+			portal.StepInstall: installErrand.step(), portal.StepReapply: reapplyStep, portal.StepPassword: passwordStroke.step(),
+			portal.StepCloudInit: cloudInitStroke.step(), portal.StepStart: powerOn(startedAnew), portal.StepProof: {look: lookAgent}, portal.StepTidy: tidyStep,
+		},
 
 		portal.KindSnapshot:       {portal.StepSnapshot: snapshotStep()},
 		portal.KindSnapshotDelete: {portal.StepSnapshotDelete: delSnapshotStep()},

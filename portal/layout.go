@@ -127,6 +127,9 @@ func (m Machine) system(device string) (MachineDrive, bool) {
 	return MachineDrive{}, false
 }
 
+// SystemDisk gives the disk that the machine starts from; device is where one is sold.
+func (m Machine) SystemDisk(device string) (MachineDrive, bool) { return m.system(device) }
+
 // Keep fills what a spec does not say with how the machine was before its config was replaced, by a restore or a
 // rollback: the client's data go back in time, the hardware that they use today doesn't. Disks that the machine had
 // are kept in mind, so that they are attached again.

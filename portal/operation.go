@@ -72,6 +72,8 @@ const (
 	StepPassword       = "password"        // set the password
 	StepInstall        = "install"         // put the template's disk in the place of the machine's
 	StepTidy           = "tidy"            // remove what the old system left
+	StepDetach         = "detach"          // take the old system disk off the machine; its volume stays
+	StepCloudInit      = "cloudinit"       // write the drive anew that tells the system its settings
 )
 
 // Timing says when room is made for a new copy.
@@ -103,6 +105,7 @@ type Operation struct {
 	VictimID   int64
 	ReplaceID  int64
 	AfterID    int64 // the operation that has to end well before this one starts
+	Ends       int64 // a held operation that ends where this one is asked for; it stands in no row
 	Work       Work  // what only its kind needs
 	Timing     Timing
 	Evicted    bool
@@ -178,6 +181,13 @@ type Work struct {
 	From     int    `json:"from,omitempty"`     // and its vmid
 	User     string `json:"user,omitempty"`     // of a password
 	Way      string `json:"way,omitempty"`      // of a password: agent, cloudinit
+	Shown    bool   `json:"shown,omitempty"`    // of a password: it was shown, once
+	Answered bool   `json:"answered,omitempty"` // the present step's request was answered well; for those whose effect nobody can see
+
+	Old     string `json:"old,omitempty"`     // of a reinstall: the volume that was the system disk
+	Device  string `json:"device,omitempty"`  // and where it hung: scsi0
+	Storage string `json:"storage,omitempty"` // where the new one is made
+	Source  string `json:"source,omitempty"`  // the template's volume
 
 	Changes []Applied `json:"changes,omitempty"` // what was changed on the machine, in order
 	Now     *Applied  `json:"now,omitempty"`     // the change that is under way
@@ -262,6 +272,9 @@ const (
 	DoHold   Do = "hold"   // a person has to look
 	DoGiveUp Do = "giveup" // fail with an unknown outcome, release the service, keep watching
 )
+
+// HasSecret tells whether a password is made for the operation when it is asked for.
+func (o Operation) HasSecret() bool { return o.Kind == KindPassword || o.Kind == KindReinstall }
 
 // Decide is the engine's table. The first row that matches wins:
 //

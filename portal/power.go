@@ -1,6 +1,9 @@
 package portal
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // What a power operation does.
 const (
@@ -26,7 +29,7 @@ func Power(actor, action string, queue bool) Request {
 			return Operation{}, err
 		}
 		if err := s.free(queue); err != nil {
-			if e, ok := err.(*Error); ok && e.Code == CodeBusy {
+			if e := (*Error)(nil); errors.As(err, &e) && e.Code == CodeBusy {
 				return Operation{}, s.waysToPower(e, action)
 			}
 			return Operation{}, err

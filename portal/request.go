@@ -1,6 +1,9 @@
 package portal
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Situation is all that a request needs to know of a service to be granted or refused. It is loaded inside the
 // write transaction that would insert the operation, so that two requests at once can't both be granted.
@@ -211,6 +214,17 @@ func RetryOperation(actor string, old Operation, backupUID, replaceUID string) R
 			op, err = RemoveBackup(actor, backupUID)(s)
 		case KindProtect:
 			op, err = ProtectBackup(actor, backupUID, old.Protect)(s)
+		case KindPower:
+			op, err = Power(actor, old.Work.Action, false)(s)
+		case KindPassword:
+			if !strings.HasPrefix(actor, "client:") {
+				return Operation{}, Refuse(CodeConflict, "A new password is shown to whoever asks for it, so only the customer can ask for one.")
+			}
+			op, err = RequestPassword(actor)(s)
+		case KindReinstall:
+			op, err = RequestReinstall(actor, old.Work.Template, ReinstallWord)(s)
+		case KindReapply:
+			op, err = ApplyPackage(actor)(s)
 		case KindSnapshot:
 			op, err = RequestSnapshot(actor, old.Note, old.Work.Memory)(s)
 		case KindSnapshotDelete:

@@ -36,10 +36,15 @@ type Service struct {
 	Status    string // Proxmox's word: running, stopped, prelaunch, paused, unknown
 	Lock      string // Proxmox's word: backup, snapshot, rollback, …
 	LockSince time.Time
-	Uptime    time.Duration
-	Hardware  Hardware
-	SeenAt    time.Time
-	ConfigAt  time.Time
+	// LockStaleAt is since when no task stands behind the lock any more, zero where one does or that isn't known; LockTask
+	// is the last one, exact, for staff.
+	LockStaleAt time.Time
+	LockTask    string
+	Uptime      time.Duration
+	Hardware    Hardware
+	Addresses   []string // where it can be reached
+	SeenAt      time.Time
+	ConfigAt    time.Time
 }
 
 // QuotaIn gives the number of copies the service may keep.

@@ -116,6 +116,35 @@ func (d NewDisk) Value() (string, error) {
 	return EditProperties(d.Storage+":"+gib, options)
 }
 
+// DiskImport is a new disk with what stands on another machine's.
+type DiskImport struct {
+	Storage string     // for the new disk
+	From    string     // volume of a machine on the same node that is off, such as a template's base volume
+	Format  string     // as of NewDisk
+	Options Properties // further options
+}
+
+// Value gives what a disk's key is set to so that Proxmox copies the volume into a new disk: "local:0,format=qcow2,
+// import-from=local:900/base-900-disk-0.qcow2". It belongs into StartSetConfig, for the copy takes its time; the
+// configuration names the disk when it is whole. The volume's machine has to have its configuration on the same node,
+// also where the storage is shared (qemu-server, PVE/API2/Qemu.pm).
+func (d DiskImport) Value() (string, error) {
+	if _, ok := VolumeOwner(d.From); !ok || strings.ContainsAny(d.From, ", \r\n") {
+		return "", refusal("volume", d.From+" is no machine's volume")
+	}
+	switch {
+	case !storageName.MatchString(d.Storage):
+		return "", refusal("storage", "no storage named")
+	case d.Format != "" && !optionName.MatchString(d.Format):
+		return "", refusal("format", "no format of disks")
+	}
+	options := Properties{{"import-from", d.From}}
+	if d.Format != "" {
+		options = append(Properties{{"format", d.Format}}, options...)
+	}
+	return EditProperties(d.Storage+":0", append(options, d.Options...))
+}
+
 // AttachDisk gives what a disk's key is set to so that a volume of GuestConfig.Unused hangs there again. A token with
 // VM.Config.Disk may attach any machine's volume, so one that isn't named for this vmid is refused here.
 func AttachDisk(volid string, vmid int, options Properties) (string, error) {

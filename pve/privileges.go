@@ -21,6 +21,7 @@ const (
 	SetOptions   Action = "set options"   // SetConfig of name, description, tags, onboot, protection …
 	SetCloudInit Action = "set cloudinit" // SetConfig of what CloudInit has, RegenerateCloudInit
 	CopyMachine  Action = "clone"         // Clone
+	ImportDisk   Action = "import disk"   // StartSetConfig of a drive with ImportDisk.Value
 	DestroyAll   Action = "destroy"       // Destroy
 	AskAgent     Action = "ask agent"     // AgentPing, AgentInterfaces
 	UseAgent     Action = "use agent"     // SetUserPassword
@@ -35,6 +36,7 @@ type Scene struct {
 	Networks []string // "vmbr0", or "vmbr0/7" with a VLAN: those that cards are put on
 	Start    bool     // of RestoreOver, RestoreNew, RollBack
 	Pool     string   // of CopyMachine; "" for none
+	Source   int      // of ImportDisk: the machine whose disk is copied
 }
 
 // Demand is one thing that must hold for an action: any of the privileges, on the path.
@@ -120,6 +122,10 @@ func Demands(a Action, major int, on Scene) []Demand {
 		}
 		space()
 		networks()
+	case ImportDisk: // qemu-server, PVE/API2/Qemu.pm: the right to the volume's machine stands for the right to the volume
+		want(machine, "VM.Config.Disk")
+		want("/vms/"+strconv.Itoa(on.Source), "VM.Clone")
+		space()
 	case DestroyAll:
 		want(machine, "VM.Allocate")
 	case AskAgent:

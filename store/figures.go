@@ -20,10 +20,6 @@ type KindCount struct {
 	Count       int
 }
 
-// staleAfter is how long a machine may be locked, with no operation of ours on it, before the lock counts as
-// forgotten by a task that died.
-const staleAfter = 2 * time.Hour
-
 type named struct {
 	name  string
 	count int
@@ -44,9 +40,7 @@ func (db *DB) Figures(ctx context.Context) (f Figures, err error) {
 	if f.Outbox, err = db.countBy(ctx, `SELECT channel, COUNT(*) FROM outbox WHERE sent_at IS NULL GROUP BY channel`); err != nil {
 		return f, err
 	}
-	err = db.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM services s WHERE s.lock <> '' AND s.lock_since < $1
-		AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service_id = s.id AND o.state IN ('running', 'held'))`,
-		db.now().Add(-staleAfter).Unix()).Scan(&f.StaleLocks)
+	err = db.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM services s WHERE s.lock_stale_at IS NOT NULL`).Scan(&f.StaleLocks)
 	if err != nil {
 		return f, explain("figures", err)
 	}

@@ -98,12 +98,30 @@ func (db *DB) Enqueue(ctx context.Context, clientID int64, serviceUID string, re
 		if op, err = request(situation); err != nil {
 			return err
 		}
+		if err := t.endFor(op, situation); err != nil {
+			return err
+		}
 		if err := t.saveFirst(&op, situation); err != nil {
 			return err
 		}
 		return t.insertOperation(&op, situation)
 	})
 	return op, err
+}
+
+// endFor ends the held operation in whose place a new one steps.
+func (t *tx) endFor(op portal.Operation, s portal.Situation) error {
+	for _, held := range s.Operations {
+		if op.Ends == 0 || held.ID != op.Ends {
+			continue
+		}
+		if err := t.one(ErrStale, `UPDATE operations SET state = 'failed', secret = NULL, dump_place = NULL, delete_place = NULL, ended_at = $1, version = version + 1
+			WHERE id = $2 AND version = $3 AND state = 'held'`, t.now.Unix(), held.ID, held.Version); err != nil {
+			return err
+		}
+		return t.audit(Entry{Actor: op.Actor, Action: string(held.Kind) + ".replaced", Entity: "operation", EntityUID: held.UID, ServiceID: held.ServiceID, After: string(op.Kind)})
+	}
+	return nil
 }
 
 // referenceTries is how often another reference is taken where one is another operation's already. With forty
@@ -143,6 +161,9 @@ func (t *tx) insertOperation(op *portal.Operation, s portal.Situation) error {
 	if err != nil {
 		return err
 	}
+	if err := t.giveSecret(op); err != nil {
+		return err
+	}
 	t.touch(op.ServiceID)
 	return t.audit(requested(op))
 }
@@ -156,7 +177,9 @@ func requested(op *portal.Operation) Entry {
 			Protect bool   `json:"protect"`
 			Replace int64  `json:"replace"`
 			Slot    string `json:"slot"`
-		}{op.BackupID, op.Note, op.Protect, op.ReplaceID, op.SlotDate})}
+			Action  string `json:"action,omitempty"`
+			System  string `json:"system,omitempty"`
+		}{op.BackupID, op.Note, op.Protect, op.ReplaceID, op.SlotDate, op.Work.Action, op.Work.Template})}
 }
 
 // loadSituation reads all that a request needs to know.
@@ -430,7 +453,7 @@ func (db *DB) SkipQueued(ctx context.Context, uid, actor, reason string) (op por
 
 // endQueued ends an operation that waits, with its slot.
 func (t *tx) endQueued(op *portal.Operation, state portal.State, reason portal.Text, slotState string, slotReason portal.Text) error {
-	if err := t.one(ErrStale, `UPDATE operations SET state = $1, reason = $2, ended_at = $3, version = version + 1 WHERE id = $4 AND version = $5 AND state = 'queued'`,
+	if err := t.one(ErrStale, `UPDATE operations SET state = $1, reason = $2, secret = NULL, ended_at = $3, version = version + 1 WHERE id = $4 AND version = $5 AND state = 'queued'`,
 		state, reason, t.now.Unix(), op.ID, op.Version); err != nil {
 		return err
 	}
@@ -456,7 +479,7 @@ func (db *DB) Release(ctx context.Context, uid, actor, reason string) (op portal
 		if op.State != portal.StateHeld {
 			return portal.Refuse(portal.CodeConflict, "Only a held operation is released; this one is %s.", op.State.Word())
 		}
-		if err := t.one(ErrStale, `UPDATE operations SET state = 'failed', dump_place = NULL, delete_place = NULL, ended_at = $1,
+		if err := t.one(ErrStale, `UPDATE operations SET state = 'failed', secret = NULL, dump_place = NULL, delete_place = NULL, ended_at = $1,
 				reason = $2, staff_reason = $3, version = version + 1 WHERE id = $4 AND version = $5`,
 			t.now.Unix(), portal.Text("Our team ended it by hand."), "released: "+reason, op.ID, op.Version); err != nil {
 			return err

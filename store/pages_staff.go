@@ -405,7 +405,7 @@ func (db *DB) AuditTail(ctx context.Context, n int) (checked int, broken int64, 
 type Needs struct {
 	Pulse       Pulse
 	Held        Few[OperationLine]
-	Locked      Few[ServiceLook] // with a lock of Proxmox for more than an hour and no operation of ours
+	Locked      Few[ServiceLook] // with a lock of Proxmox that no task stands behind any more
 	Failed      Few[SlotLook]    // slots of the last day that failed or were missed
 	Full        Few[StorageLook] // storages fuller than the setting warns at
 	Doubted     Few[StorageLook] // listings that wait for a person's word
@@ -433,6 +433,7 @@ type ServiceLook struct {
 	VMID                      int
 	Lock                      string
 	LockSince                 time.Time
+	LockTask                  string // the last task behind it, exact
 	State                     portal.ServiceState
 	Scheduled                 bool
 }
@@ -464,9 +465,6 @@ type NodeLook struct {
 // few is how many items of each kind the dashboard shows.
 const few = 10
 
-// lockIsStale is how long a lock of Proxmox without work of ours is left alone before staff are shown it.
-const lockIsStale = time.Hour
-
 // Needs reads the dashboard. warnPercent is how full a storage may be.
 func (db *DB) Needs(ctx context.Context, warnPercent int) (n Needs, err error) {
 	now := db.now()
@@ -478,7 +476,7 @@ func (db *DB) Needs(ctx context.Context, warnPercent int) (n Needs, err error) {
 			func() error { return n.storages(ctx, q, warnPercent) },
 			func() error { return n.servers(ctx, q) },
 			func() (err error) {
-				n.Locked, err = lookFor(ctx, q, `s.lock <> '' AND s.lock_since <= $1 AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service_id = s.id AND o.state IN ('running', 'held'))`, now.Add(-lockIsStale).Unix())
+				n.Locked, err = lookFor(ctx, q, `s.lock_stale_at IS NOT NULL AND s.id > $1`, 0)
 				return err
 			},
 			func() (err error) {
@@ -596,11 +594,11 @@ func lookFor(ctx context.Context, q querier, condition string, arg any) (f Few[S
 	}
 	f.First, err = collect(ctx, q, func(s scanner) (v ServiceLook, err error) {
 		var since sql.NullInt64
-		err = s.Scan(&v.UID, &v.Name, &v.Client, &v.Server, &v.VMID, &v.Lock, &since, &v.State, &v.Scheduled)
+		err = s.Scan(&v.UID, &v.Name, &v.Client, &v.Server, &v.VMID, &v.Lock, &since, &v.State, &v.Scheduled, &v.LockTask)
 		v.LockSince = at(since)
 		return v, err
 	}, `SELECT s.uid, s.name, k.name, v.name, s.vmid, s.lock, s.lock_since, s.state,
-			EXISTS (SELECT 1 FROM schedules d WHERE d.service_id = s.id AND d.next_due_at IS NOT NULL)
+			EXISTS (SELECT 1 FROM schedules d WHERE d.service_id = s.id AND d.next_due_at IS NOT NULL), s.lock_task
 		FROM services s JOIN clients k ON k.id = s.client_id JOIN servers v ON v.id = s.server_id WHERE `+condition+` ORDER BY s.id LIMIT 10`, arg)
 	return f, err
 }

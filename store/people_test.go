@@ -21,7 +21,7 @@ func (c *handClock) now() time.Time       { return c.t }
 func (c *handClock) pass(d time.Duration) { c.t = c.t.Add(d) }
 
 // openPeople gives a new database with a clock of its own.
-func openPeople(t *testing.T) (*DB, *handClock) {
+func openPeople(t testing.TB) (*DB, *handClock) {
 	t.Helper()
 	dir := t.TempDir()
 	key := filepath.Join(dir, "stowage.key")

@@ -473,7 +473,7 @@ CREATE TABLE services (
     unseen       INTEGER NOT NULL DEFAULT 0, -- consecutive complete inventories without it
     unseen_since INTEGER,
     created_at   INTEGER NOT NULL
-, own TEXT NOT NULL DEFAULT '{}' /* JSON of portal.Spec: what is this machine's alone, and what it has in place of the product's */, addresses TEXT NOT NULL DEFAULT '[]', snapshots_at INTEGER NOT NULL DEFAULT 0, snapshots_why TEXT NOT NULL DEFAULT '');
+, own TEXT NOT NULL DEFAULT '{}' /* JSON of portal.Spec: what is this machine's alone, and what it has in place of the product's */, addresses TEXT NOT NULL DEFAULT '[]', snapshots_at INTEGER NOT NULL DEFAULT 0, snapshots_why TEXT NOT NULL DEFAULT '', lock_looked_at INTEGER NOT NULL DEFAULT 0, lock_stale_at INTEGER, lock_task TEXT NOT NULL DEFAULT '');
 
 CREATE INDEX services_client ON services (client_id, name);
 

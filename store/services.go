@@ -14,14 +14,16 @@ import (
 )
 
 const serviceColumns = `s.id, s.uid, s.client_id, s.product_id, s.server_id, s.vmid, s.name, s.brand, s.state, s.quota, s.mode, s.own,
-	s.machine_uuid, s.machine_made, s.machine_macs, s.node, s.status, s.lock, s.lock_since, s.uptime, s.hardware, s.seen_at, s.config_at`
+	s.machine_uuid, s.machine_made, s.machine_macs, s.node, s.status, s.lock, s.lock_since, s.uptime, s.hardware, s.seen_at, s.config_at,
+	s.addresses, s.lock_stale_at, s.lock_task`
 
 func scanService(s scanner) (v portal.Service, err error) {
-	var quota, lockSince, seen, config sql.NullInt64
+	var quota, lockSince, seen, config, stale sql.NullInt64
 	var uptime int64
-	var own, hardware string
+	var own, hardware, addresses string
 	err = s.Scan(&v.ID, &v.UID, &v.ClientID, &v.ProductID, &v.ServerID, &v.VMID, &v.Name, &v.Brand, &v.State, &quota, &v.Mode, &own,
-		&v.Identity.UUID, &v.Identity.Made, &v.Identity.MACs, &v.Node, &v.Status, &v.Lock, &lockSince, &uptime, &hardware, &seen, &config)
+		&v.Identity.UUID, &v.Identity.Made, &v.Identity.MACs, &v.Node, &v.Status, &v.Lock, &lockSince, &uptime, &hardware, &seen, &config,
+		&addresses, &stale, &v.LockTask)
 	if err != nil {
 		return v, err
 	}
@@ -29,10 +31,15 @@ func scanService(s scanner) (v portal.Service, err error) {
 		q := int(quota.Int64)
 		v.Quota = &q
 	}
-	v.LockSince, v.SeenAt, v.ConfigAt = at(lockSince), at(seen), at(config)
+	v.LockSince, v.SeenAt, v.ConfigAt, v.LockStaleAt = at(lockSince), at(seen), at(config), at(stale)
 	v.Uptime = time.Duration(uptime) * time.Second
 	if own != "{}" {
 		if err := json.Unmarshal([]byte(own), &v.Own); err != nil {
+			return v, err
+		}
+	}
+	if addresses != "[]" {
+		if err := json.Unmarshal([]byte(addresses), &v.Addresses); err != nil {
 			return v, err
 		}
 	}
@@ -208,7 +215,8 @@ func (t *tx) sighting(s Sighting) error {
 		return err
 	}
 	_, err = t.exec(`UPDATE services SET node = $1, status = $2, uptime = $3, seen_at = $4, unseen = 0, unseen_since = NULL,
-			lock_since = CASE WHEN $5 = '' THEN NULL WHEN lock = $5 THEN lock_since ELSE $4 END, lock = $5,
+			lock_since = CASE WHEN $5 = '' THEN NULL WHEN lock = $5 THEN lock_since ELSE $4 END,
+			lock_stale_at = CASE WHEN lock = $5 THEN lock_stale_at END, lock_task = CASE WHEN lock = $5 THEN lock_task ELSE '' END, lock = $5,
 			state = CASE WHEN state = 'machine_gone' THEN 'active' ELSE state END
 		WHERE id = $6`, s.Node, s.Status, int64(s.Uptime/time.Second), t.now.Unix(), s.Lock, s.ServiceID)
 	if changed {
@@ -370,6 +378,29 @@ func (db *DB) AcceptMachine(ctx context.Context, actor string, s portal.Service,
 func (db *DB) SaveConfig(ctx context.Context, serviceID int64, h portal.Hardware) error {
 	return db.update(ctx, "save config", func(t *tx) error {
 		_, err := t.exec(`UPDATE services SET hardware = $1, config_at = $2 WHERE id = $3`, tojson(h), t.now.Unix(), serviceID)
+		return err
+	})
+}
+
+// SaveAddresses keeps where a machine can be reached.
+func (db *DB) SaveAddresses(ctx context.Context, serviceID int64, addresses []string) error {
+	return db.update(ctx, "save addresses", func(t *tx) error {
+		r, err := t.exec(`UPDATE services SET addresses = $1 WHERE id = $2 AND addresses <> $1`, tojson(addresses), serviceID)
+		if err != nil {
+			return err
+		}
+		if n, err := r.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		t.touch(serviceID)
+		return nil
+	})
+}
+
+// ReadConfigAgain lets a machine's config be read at the next occasion: it was started, or changed.
+func (db *DB) ReadConfigAgain(ctx context.Context, serviceID int64) error {
+	return db.update(ctx, "read config again", func(t *tx) error {
+		_, err := t.exec(`UPDATE services SET config_at = 0 WHERE id = $1`, serviceID)
 		return err
 	})
 }

@@ -303,6 +303,35 @@ func gallery() []picture {
 	busy.Counter.Running = 1
 	busy.BackupNow = Denied(portal.Say("A backup of this machine is running already (began %s ago).", Duration(3*time.Minute)))
 	add("service-busy", busy)
+	acts := MachineActs{Reboot: Allowed(), Shutdown: Allowed(), Stop: Allowed(), Password: Allowed(), Reinstall: Allowed(), Systems: true}
+	switched := service
+	switched.Acts = acts
+	switched.Facts = append(switched.Facts[:2:2], Fact{Name: "Addresses", Value: portal.Verbatim("203.0.113.7, 2001:db8:7::100")})
+	add("service-machine", switched)
+	switched.Service.Status, switched.Acts = Status{State: "stopped", Text: "Stopped"}, MachineActs{Off: true, Start: Allowed(), Password: Allowed()}
+	add("service-machine-off", switched)
+	no := Denied(portal.Say("Your machine is busy: %s (began %s ago).", portal.KindReinstall.Doing(), Duration(3*time.Minute))).With(WayOut{Label: "See how it goes", Href: "/services/x/operations/y"})
+	switched.Service.Status = Status{State: "busy", Text: "Busy", Detail: portal.Say("Being installed anew since %s", "02:01")}
+	switched.Acts = MachineActs{Reboot: no, Shutdown: no, Stop: no, Password: no, Reinstall: no, Systems: true, WhyNot: no}
+	switched.Notices = []Notice{NoticeStaleLock(portal.LockWords("backup"), "00:12")}
+	switched.Running = []Running{{Operation: "01k8anew", Kind: "reinstall", State: "running", Version: 3, Machine: "h100", Title: portal.Say("Installing %s anew", "h100"), Step: "Put the new system in place", Since: on(3 * time.Minute), Percent: -1, HideStop: true}}
+	add("service-machine-busy", switched)
+	asks := ConfirmPage{
+		Frame: serviceFrame(portal.Say("Stop %s?", "h100")), Service: head(TabOverview), Title: portal.Say("Stop %s?", "h100"), To: "/services/x/power", Back: "Change nothing", Button: "Stop", Danger: true,
+		Lead: "The machine is switched off at once, like pulling the plug. The system inside is not asked.", Warning: "What it has not written yet is lost. Shut down instead, where the system still answers.",
+		Lost: []portal.Text{"What programs have not saved, and what the system has not written to its disks yet."}, Stays: []portal.Text{"The machine with all that is on its disks, and your backups."}, Act: Allowed(),
+	}
+	add("power-stop", asks)
+	asks.Act = Denied(portal.Say("A backup of this machine is running already (began %s ago).", Duration(3*time.Minute)))
+	asks.Ways = []WayOut{{Label: "Cancel it and restart", Post: "/services/x/power", Fields: []Field{{"action", "reboot"}, {"how", "cancel"}}}, {Label: "Restart when it is done", Post: "/services/x/power", Primary: true}}
+	add("power-during-a-backup", asks)
+	anew := asks
+	anew.Title, anew.Button, anew.Ways, anew.Act, anew.Word = portal.Say("Install %s anew?", "h100"), "Install anew", nil, Allowed(), portal.ReinstallWord
+	anew.Systems = []System{{Name: "Debian 13", Chosen: true}, {Name: "Ubuntu Server 26.04 LTS, minimal, with a very long name"}}
+	add("reinstall", anew)
+	anew.Typed, anew.Mistype, anew.Wrong = "REINSTAL", portal.Say("Type %s, so that it doesn't happen by mistake.", portal.ReinstallWord), "Choose the system that is to be installed."
+	anew.Frame.Refusal = &Refusal{Sentence: anew.Mistype}
+	add("reinstall-refused", anew)
 	without := service
 	without.Service.NoBackups, without.Recent = true, nil
 	add("service-without-backups", without)
@@ -415,6 +444,13 @@ func gallery() []picture {
 	add("operation-restored", OperationPage{Frame: serviceFrame("Restore"), Service: head(TabOperations), Operation: restoredOperation()})
 	add("operation-restore-held", OperationPage{Frame: serviceFrame("Restore"), Service: head(TabOperations), Operation: stoppedRestore()})
 	add("operation-running", OperationPage{Frame: serviceFrame("Backup"), Service: head(TabOperations), Operation: runningOperation(), Live: true})
+	reset := failedOperation()
+	reset.Kind, reset.State, reset.Title, reset.Sentence, reset.Unharmed, reset.Told, reset.HideRetry, reset.Log = "password", "succeeded", "New password", portal.Say("The new password of %s holds from the machine's next start.", "debian"), "", "", true, nil
+	reset.Steps = []Step{{Title: "Look at the machine and its host", State: "done"}, {Title: "Set the new password", State: "done"}}
+	reset.Ways = []WayOut{{Label: "Reboot now", Href: "/services/x/power?action=reboot", Primary: true}}
+	add("operation-password", OperationPage{Frame: serviceFrame("New password"), Service: head(TabOperations), Operation: reset, Live: true, Secret: &Secret{
+		User: "debian", Text: "kW3vTzQpXy7nRb2MhGdF", Soon: "It is being set now. Below you see when it holds.",
+	}})
 
 	for _, status := range []int{403, 404, 409, 413, 429, 500, 503} {
 		add("problem-"+itoa(status), ProblemPage{Frame: clientFrame(""), Status: status, Sentence: "Something went wrong on our side. Your machines and their backups are not affected.", Reference: "K7Q-42M", Ways: []WayOut{{Label: "Back to the services", Href: "/services", Primary: true}}})

@@ -62,3 +62,11 @@ func NoticeLocked(what, since portal.Text) Notice {
 		Sentence: "Backups wait until the lock is gone. If it stays, our team looks after it.",
 	}
 }
+
+// NoticeStaleLock says that a lock was left behind by work that is dead.
+func NoticeStaleLock(what, since portal.Text) Notice {
+	return Notice{
+		Kind: "locked", Tone: ToneWarn, Title: portal.Say("Your machine is locked on its host (%s) since %s.", what, since),
+		Sentence: "The work behind it is over, and the lock was left behind. Our team has been told and releases it; until then backups wait, and nothing can be done with the machine.",
+	}
+}

@@ -32,6 +32,7 @@ type OperationPage struct {
 	Frame
 	Service   ServiceHead
 	Operation OperationView
+	Secret    *Secret // shown this once, above what changes by itself
 	Live      bool
 }
 

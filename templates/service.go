@@ -81,6 +81,7 @@ type ServicePage struct {
 	Ledger     Ledger
 	Recent     []OperationRow
 	BackupNow  Act
+	Acts       MachineActs
 	Live       bool // connect to the event stream
 }
 

@@ -194,5 +194,6 @@ const (
 	EventOperation  = "operation"  // the page of one operation
 	EventRecent     = "recent"     // the recent operations
 	EventSummary    = "summary"    // newest copy and next run
+	EventMachine    = "machine"    // what can be done with the machine itself
 	EventTake       = "take"       // the button of a new snapshot
 )

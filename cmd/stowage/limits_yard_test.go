@@ -179,18 +179,6 @@ func measureKill(t *testing.T, l *limits) {
 	const going = `SELECT count(*) FROM operations WHERE state = 'running' AND step = 'dump' AND upid <> ''`
 	first := s.launch()
 	began := time.Now()
-	defer func() {
-		if t.Failed() {
-			t.Log(tail(first.log.String()))
-			rows, err := s.raw.Query(`SELECT state, step, waits_for, staff_reason, count(*) FROM operations GROUP BY 1, 2, 3, 4`)
-			for err == nil && rows.Next() {
-				var state, step, waits, staff string
-				var n int
-				_ = rows.Scan(&state, &step, &waits, &staff, &n)
-				t.Log(n, state, step, waits, staff)
-			}
-		}
-	}()
 	patiently(t, 3*time.Minute, fmt.Sprintf("%d running backups", running), func() bool { return s.number(going) == running })
 	up := time.Since(began)
 	first.kill()
@@ -303,5 +291,3 @@ func measureStreams(t *testing.T, l *limits) {
 		fmt.Sprintf("%d MiB more than without (%.0f KiB each); %.0f %% of a core while nothing changes, %.0f %% with the changes", (after-before)>>20, float64(after-before)/1024/streams, 100*resting, 100*busy),
 		"each page is looked at every five seconds, and its machine every second")
 }
-
-func tail(s string) string { return s[max(len(s)-3000, 0):] }

@@ -40,12 +40,15 @@ type operationJSON struct {
 	StartedAt   string `json:"started_at"`
 	EndedAt     string `json:"ended_at"`
 	GiveUpAt    string `json:"give_up_at"`
+	Action      string `json:"action,omitempty"`    // of power: start, shutdown, stop, reboot
+	System      string `json:"system,omitempty"`    // of a reinstall: what is installed
+	WaitsFor    string `json:"waits_for,omitempty"` // while it is queued
 }
 
 func operationOf(o portal.Operation, service, name, server string) operationJSON {
 	return operationJSON{
 		o.UID, o.Reference, string(o.Kind), string(o.State), o.Step, service, name, server, o.Node, o.UPID, o.SlotDate, o.Actor,
-		o.Percent, o.Attempt, o.Reason.String(), o.StaffReason, o.Warning.String(), stamp(o.CreatedAt), stamp(o.StartedAt), stamp(o.EndedAt), stamp(o.GiveUpAt),
+		o.Percent, o.Attempt, o.Reason.String(), o.StaffReason, o.Warning.String(), stamp(o.CreatedAt), stamp(o.StartedAt), stamp(o.EndedAt), stamp(o.GiveUpAt), o.Work.Action, o.Work.Template, o.WaitsFor.String(),
 	}
 }
 
@@ -158,6 +161,7 @@ func (c *operationShowCmd) Run(a *app) error {
 			for _, line := range [][2]string{
 				{"reference", op.Reference}, {"uid", op.UID}, {"kind", string(op.Kind)}, {"state", string(op.State)}, {"step", op.Step},
 				{"service", s.Name + " (" + s.UID + ")"}, {"node", op.Node}, {"task", op.UPID}, {"slot", op.SlotDate}, {"by", op.Actor},
+				{"action", op.Work.Action}, {"system", op.Work.Template}, {"waits for", oneLine(op.WaitsFor.String())},
 				{"reason", oneLine(op.Reason.String())}, {"exact reason", oneLine(op.StaffReason)}, {"warning", oneLine(op.Warning.String())},
 				{"created", out.CreatedAt}, {"started", out.StartedAt}, {"ended", out.EndedAt},
 			} {

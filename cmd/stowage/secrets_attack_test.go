@@ -89,7 +89,7 @@ func (s *secretive) RoundTrip(r *http.Request) (*http.Response, error) {
 // talkative stands before Proxmox VE and, when told to, answers with the whole request, as some proxies do.
 type talkative struct {
 	*httptest.Server
-	how      atomic.Int64 // 0: pass on; else the status to answer with
+	how      atomic.Int64 // 0: pass on; changesFail: answer changes of a machine with 500; else the status to answer with
 	repeated atomic.Int64 // how often it did
 }
 
@@ -106,9 +106,12 @@ func newTalkative(t *testing.T, to string) *talkative {
 	p := &talkative{}
 	p.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status := int(p.how.Load())
-		if status == 0 {
+		if status == 0 || status == changesFail && r.Method != http.MethodPut {
 			proxy.ServeHTTP(w, r)
 			return
+		}
+		if status == changesFail {
+			status = 500
 		}
 		dump, err := httputil.DumpRequest(r, true)
 		if err != nil {
@@ -125,6 +128,29 @@ func newTalkative(t *testing.T, to string) *talkative {
 	p.StartTLS()
 	t.Cleanup(p.Close)
 	return p
+}
+
+// changesFail lets questions pass and repeats changes.
+const changesFail = 1
+
+// machinePassword has a new password made for the machine, and gives it, which nothing but the page that shows it once
+// may say. The page that shows it is not noted.
+func (s *secretive) machinePassword(ada *http.Client, address, service, name string) (page string) {
+	s.t.Helper()
+	quiet := &http.Client{Jar: ada.Jar, CheckRedirect: ada.CheckRedirect, Timeout: ada.Timeout}
+	resp, err := quiet.PostForm(address+"/services/"+service+"/password", url.Values{})
+	if err != nil || resp.StatusCode != http.StatusSeeOther {
+		s.t.Fatalf("a new password: %v %v", resp, err)
+	}
+	_ = resp.Body.Close()
+	page = address + resp.Header.Get("Location")
+	_, body, err := ask(quiet, page, nil)
+	shown := between(body, `id="secret">`, "<")
+	if err != nil || len(shown) != 1 || len(shown[0]) != 20 {
+		s.t.Fatalf("no password is shown: %v %v", shown, err)
+	}
+	s.secret(name, shown[0])
+	return page
 }
 
 // TestSecretsStayWhereTheyBelong uses a portal as it is used, with things going wrong, at the most talkative level of
@@ -159,7 +185,8 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 
 	serve := func(format string) (*program, string) {
 		p := launch(t, s.path, s.clock, "serve", "--listen", "127.0.0.1:0", "--database", s.b.path("stowage.db"), "--log-format", format, "--log-level", "debug",
-			"--metrics-token-file", file("metrics", s.secret("metrics token", "canary-metrics-token-7d")))
+			"--metrics-token-file", file("metrics", s.secret("metrics token", "canary-metrics-token-7d")),
+			"--smtp", "smtp://canary@127.0.0.1:9", "--mail-from", "backups@demo.test", "--smtp-password-file", file("smtp", s.secret("password of the mail server", "canary-of-the-mail-server-3f")))
 		return p, p.says(&p.log, `url"?[=:]"?(http://[0-9.:]+)`)
 	}
 	stop := func(p *program, name string) {
@@ -205,6 +232,24 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 		_, body := fetch(ada, backups, nil)
 		return strings.Contains(body, `data-count="backups">1/3`)
 	})
+	// A machine's own password: by cloud-init, then with an answer that repeats the request.
+	machine := address + "/services/" + service.UID
+	fetch(ada, machine+"/power", url.Values{"action": {"stop"}})
+	until(t, "the machine to be off", func() bool {
+		_, body := fetch(ada, machine, nil)
+		return strings.Contains(body, `data-machine="off"`)
+	})
+	s.cloudInit(sim.says(&sim.out, `"url": *"([^"]+)"`))
+	for how, want := range map[int64]string{0: `data-state="succeeded"`, changesFail: `data-state="failed"`} {
+		proxy.how.Store(how)
+		page := s.machinePassword(ada, address, service.UID, fmt.Sprintf("the machine's password (%d)", how))
+		until(t, "the machine's password", func() bool {
+			_, body := fetch(ada, page, nil)
+			fetch(admin, address+"/admin/operations/"+page[strings.LastIndex(page, "/")+1:], nil)
+			return strings.Contains(body, want)
+		})
+	}
+	proxy.how.Store(0)
 	second := s.secret("second password", "the canary sings beta")
 	fetch(ada, address+"/account/password", url.Values{"old": {s.secret("wrong old password", "the canary sings zeta")}, "new": {second}, "again": {second}})
 	fetch(ada, address+"/account/password", url.Values{"old": {first}, "new": {second}, "again": {s.secret("mistyped password", "the canary sings betta")}})
@@ -255,6 +300,26 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	s.search()
 }
 
+// cloudInit gives the machine, which is off, the drive from which its system reads a password: an administrator's doing.
+func (s *secretive) cloudInit(sim string) {
+	s.t.Helper()
+	r, err := http.NewRequest(http.MethodPut, sim+"/api2/json/nodes/pve1/qemu/100/config", strings.NewReader(url.Values{"ide2": {"local:cloudinit"}}.Encode()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "PVEAPIToken="+pvesim.SimToken+"="+pvesim.Secret)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	insecure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}}
+	resp, err := insecure.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		s.t.Fatalf("a cloud-init drive: %s", resp.Status)
+	}
+}
+
 // upgrade makes the database look older and brings it up, which leaves a copy from before.
 func (s *secretive) upgrade() {
 	s.t.Helper()
@@ -262,15 +327,15 @@ func (s *secretive) upgrade() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := raw.Exec(`DELETE FROM goose_db_version WHERE version_id = 9; DROP INDEX backups_unread; DROP INDEX backups_safety;
-		ALTER TABLE backups DROP COLUMN contents; ALTER TABLE backups DROP COLUMN contents_due; ALTER TABLE backups DROP COLUMN contents_tries`); err != nil {
+	if _, err := raw.Exec(`DELETE FROM goose_db_version WHERE version_id = 10; ALTER TABLE services DROP COLUMN lock_looked_at;
+		ALTER TABLE services DROP COLUMN lock_stale_at; ALTER TABLE services DROP COLUMN lock_task`); err != nil {
 		s.t.Fatal(err)
 	}
 	if err := raw.Close(); err != nil {
 		s.t.Fatal(err)
 	}
 	s.run(exitDone, "migrate", "--json")
-	if _, err := os.Stat(s.b.path("stowage.db.before-9")); err != nil {
+	if _, err := os.Stat(s.b.path("stowage.db.before-10")); err != nil {
 		s.t.Error(err)
 	}
 }

@@ -179,6 +179,7 @@ func (c *changeProductCmd) Run(a *app) error {
 		return c.print(a, map[string]string{"uid": s.UID, "product": p.Name}, func(w io.Writer) {
 			row(w, "uid", s.UID)
 			row(w, "product", p.Name)
+			row(w, "applied", "when the machine is free")
 		})
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -39,7 +40,7 @@ func TestContractWorld(t *testing.T) {
 	// The portal's token: the least privilege, and it is enough for a backup.
 	portal := l.as(PortalToken)
 	want := map[string]any{}
-	for _, p := range PortalPrivileges {
+	for _, p := range slices.Concat(PortalPrivileges, AgentPrivileges("9.2")) {
 		want[p] = 1.0
 	}
 	if d := cmp.Diff(want, portal.get("/access/permissions", "path", "/vms/100").object()["/vms/100"]); d != "" {

@@ -179,19 +179,30 @@ func (s *Sim) formatTime(ch *change, node string) (ms int64, refused *answer) {
 			continue
 		}
 		size, _ := parseSize(m[2] + "G")
+		copied := int64(0)
+		if _, source := s.anyVolume(node, options["import-from"]); source != nil {
+			size, copied = source.Size, source.Used
+		}
 		room := int64(0)
 		if s.activateError(s.storage(m[1]), node) == "" {
 			total, used := s.space(s.keyOf(m[1], node), s.nowMS())
 			room = max(total-used, 0)
 		}
-		ms += min(size/8192, room) / mapSpeed
-		if size/8192 > room {
+		ms += min(size/8192, room)/mapSpeed + min(copied, room)/importSpeed
+		switch {
+		case size/8192 > room:
 			a := fail(500, "unable to create image: exit code 1")
+			return ms, &a
+		case copied > room:
+			a := fail(500, "copy failed: command '/usr/bin/qemu-img convert -p -n -f qcow2 -O qcow2' failed: exit code 1")
 			return ms, &a
 		}
 	}
 	return ms, nil
 }
+
+// importSpeed is how many bytes of another disk are copied in a millisecond.
+const importSpeed = 200 * mib / 1000
 
 // tooLong is the answer to a change that fails after a while, with the lock
 // file in its hand all the time: after 30 s the proxy gives up.

@@ -130,6 +130,11 @@ func (s *Sim) readLine(ch *change, key string) *answer {
 	switch {
 	case diskKey.MatchString(key):
 		line, fits := tidyDrive(value)
+		file, options := driveParts(value)
+		if m := newDisk.FindStringSubmatch(file); options["import-from"] != "" && (m == nil || strings.Trim(m[2], "0.") != "") {
+			a := wrongParam(key, "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>")
+			return &a
+		}
 		if !fits {
 			a := wrongParam(key, "unable to parse drive options")
 			return &a
@@ -344,8 +349,13 @@ func (s *Sim) mayImport(c *call, from string) *answer {
 	case s.storage(storage) == nil:
 		a = fail(500, "storage '%s' does not exist", storage)
 	default:
+		if _, name, _ := strings.Cut(from, ":"); volumeOwner(name) != 0 {
+			if a := s.demand(c.who, fmt.Sprintf("/vms/%d", volumeOwner(name)), "VM.Clone"); a != nil {
+				return a
+			}
+		}
 		if _, d := s.anyVolume(c.node, from); d != nil {
-			return s.mayAttach(c.who, s.storage(storage), from, 0)
+			return nil
 		}
 		a = fail(500, "volume '%s' does not exist", from)
 	}

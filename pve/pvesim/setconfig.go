@@ -253,6 +253,7 @@ func (s *Sim) volumeFor(g *guest, key, value string, say func(string)) (string, 
 	if st := s.storage(storage); format == "" || !st.files() {
 		format = "raw"
 	}
+	from := options["import-from"]
 	delete(options, "format")
 	delete(options, "import-from")
 	switch m := newDisk.FindStringSubmatch(file); {
@@ -273,8 +274,18 @@ func (s *Sim) volumeFor(g *guest, key, value string, say func(string)) (string, 
 	case m != nil:
 		gibs, _ := strconv.ParseFloat(m[2], 64)
 		size := (int64(gibs*float64(gib)) + kib - 1) / kib * kib
+		owner, source := s.anyVolume(g.Node, from)
+		if source != nil {
+			if owner.Node != g.Node {
+				return no("owner VM %d not on local node", owner.VMID)
+			}
+			size = source.Size
+		}
 		d := s.allocate(g, storage, format, "", size)
 		d.Used = s.fresh(d)
+		if _, source := s.anyVolume(g.Node, from); source != nil { // allocate may have moved it
+			d.Used, d.Content, d.Origin = max(source.Used, d.Used), source.Content, source.Origin
+		}
 		volid := d.volid(g.VMID)
 		options["size"] = d.sizeText()
 		line := joinPairs(volid, options)
