@@ -105,6 +105,7 @@ func (d *browserDemo) powerDuringABackup(t *testing.T) {
 	p.open(d.path(demoIdleLinus, "backups"))
 	p.write("#note", "in the way")
 	p.follow("#backup-now")
+	d.leaps(p, "the backup to run", `document.querySelector(".run[data-state=running]")`)
 	p.open(d.path(demoIdleLinus, "power") + "?action=reboot")
 	p.holds("it says what runs, and offers both ways", `["A backup of this machine", "Cancel it and restart", "Restart when it is done"].every(text => document.querySelector("main").innerText.includes(text))`)
 	p.accessible("power during a backup", everyRule)
@@ -127,8 +128,12 @@ func (d *browserDemo) installAnew(t *testing.T) {
 	p.click("[name=template]")
 	p.write("#confirm", "reinstall")
 	p.follow(".confirm-actions .btn-danger")
-	p.holds("its password is shown, once", `document.querySelector("main").innerText.match(/[A-Za-z0-9]{20}/) !== null`)
-	word := eval[string](p, `document.querySelector("main").innerText.match(/[A-Za-z0-9]{20}/)[0]`)
+	const secret = `document.querySelector("[data-secret=password]")`
+	d.leaps2(p, "its password", "[data-secret=password]")
+	word := eval[string](p, secret+`.querySelector("#secret").textContent.trim()`)
+	if len(word) < 16 {
+		t.Errorf("a password of %d characters", len(word))
+	}
 	p.reload()
 	p.holds("and not again", fmt.Sprintf(`!document.documentElement.outerHTML.includes(%q)`, word))
 	p.open(d.path(demoNone, "operations"))

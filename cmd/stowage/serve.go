@@ -53,12 +53,12 @@ func (c *serveCmd) Run(a *app) error {
 		debug.SetGCPercent(gcPercent)
 	}
 	log := newLog(a.err, c.LogFormat, c.LogLevel)
-	if mail == nil {
-		log.Warn("no mail server is set up (--smtp): messages to clients and staff stay in the outbox")
-	}
 	db, from, to, err := c.openUpToDate(a.ctx, a.now)
 	if err != nil {
 		return err
+	}
+	if mail == nil {
+		log.Warn("no mail server is set up (--smtp): messages to clients and staff stay in the outbox")
 	}
 	log.Info("database open", "path", db.Path(), "version", to, "migrated_from", from)
 	err = runPortal(a.ctx, portalOptions{
