@@ -245,7 +245,8 @@ func adminServiceHref(r AdminServiceRow) string {
 func readOnly(list BackupList) BackupList {
 	rows := make([]BackupRow, len(list.Rows))
 	for i, r := range list.Rows {
-		r.EditNote, r.HideRemove, r.ShowProtect, r.ShowFine, r.ShowDismiss = false, true, false, false, false
+		r.EditNote, r.HideRemove, r.HideRestore, r.ShowProtect, r.ShowFine, r.ShowDismiss = false, true, true, false, false, false
+		r.Operation = "" // its address is the client's; staff reach it by its reference
 		rows[i] = r
 	}
 	list.Rows = rows

@@ -135,7 +135,6 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"staff", "add", "--email", "a@demo.test", "--role", "owner"}, "must be one of"},
 		{[]string{"product", "add", "--name", "P", "--backups", "x"}, "expected a valid"},
 		{[]string{"product", "add", "--name", "P", "--backups", "1", "--mode", "fast"}, "must be one of"},
-		{[]string{"product", "add", "--name", "P", "--backups", "1", "--disk-storage", "local"}, "--disk-storage needs --disk"},
 		{[]string{"service", "add", "--client", "a", "--product", "p", "--server", "s", "--vmid", "7"}, "--vmid"},
 		{[]string{"service", "accept-machine", "x"}, "--reason"},
 		{[]string{"service", "accept-machine", "x", "--reason", " "}, "--reason"},

@@ -108,6 +108,12 @@ func TestSetUp(t *testing.T) {
 		t.Errorf("services: %+v", services)
 	}
 	b.must("service", "change-product", s.UID, "--product", "VPS M")
+	var waiting []operationJSON
+	b.answer(&waiting, "operation", "list", "--state", "queued")
+	if len(waiting) != 1 || waiting[0].Kind != "reapply" {
+		t.Fatalf("the package that was changed is not to be applied: %+v", waiting)
+	}
+	b.must("operation", "cancel", waiting[0].UID)
 	b.run("service", "change-product", "x", "--product", "VPS M").want(t, "no service", exitFailed, "no service")
 	b.answer(&services, "service", "list")
 	if len(services) != 1 || services[0].Product != "VPS M" {
@@ -144,7 +150,7 @@ func (b *bench) operations(service string) {
 		t.Errorf("again: %+v", again)
 	}
 	b.answer(&list, "operation", "list", "--service", service)
-	if len(list) != 2 || list[0].UID != again.UID {
+	if len(list) != 3 || list[0].UID != again.UID || list[2].Kind != "reapply" {
 		t.Errorf("operations afterwards: %+v", list)
 	}
 	b.run("operation", "show", "XXX-XXX").want(t, "no operation", exitFailed, "no operation")
