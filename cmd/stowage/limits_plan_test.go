@@ -61,7 +61,7 @@ func measurePlan(t *testing.T, l *limits) {
 	took, used := planOnce(t, l.large(t).copy(t), slots)
 	l.row("70,000 slots due in one minute, planned and enqueued", "≤ 3 s",
 		fmt.Sprintf("%.2f s (%.2f s of processor)", took.Seconds(), used.Seconds()), took <= 3*time.Second,
-		"rows and index entries: a slot is three rows in fifteen trees, written by one connection")
+		"rows and index entries: a slot is two rows in thirteen trees, written by one connection")
 }
 
 // planOnce gives how long the planning of so many slots takes. It is the second night that counts: in a database made at

@@ -89,6 +89,7 @@ function live(page) {
   let spoken = new Map(); // of each operation: the quarter that was last read aloud, and what to say at its end
   let noticed; // the kinds of banners that are there; they were read with the page
   let heard = Date.now();
+  let pressed = null; // what the pointer is held down on
   let isLost = false;
 
   let stream;
@@ -107,6 +108,13 @@ function live(page) {
     arrived.set(event.target, event.detail.data);
   });
   page.addEventListener("focusout", () => setTimeout(flush));
+  // A press counts where it began and ended on the same element: what is being pressed is not exchanged meanwhile.
+  page.addEventListener("pointerdown", (event) => (pressed = event.target));
+  for (const end of ["pointerup", "pointercancel"])
+    addEventListener(end, () => {
+      pressed = null;
+      setTimeout(flush);
+    });
   page.addEventListener("submit", () => waiting.clear());
   setInterval(() => {
     if (document.hidden && stream?.paused) return;
@@ -130,6 +138,8 @@ function live(page) {
   function drop() {
     if (isLost) return;
     isLost = true;
+    arrived.clear(); // what came before is no news any more; the next stream tells everything anew
+    waiting.clear();
     lost.hidden = false;
     speak(lost.textContent);
     page.classList.add("is-lost");
@@ -182,9 +192,10 @@ function live(page) {
     return false;
   }
 
-  // isBusy says that somebody is writing here.
+  // isBusy says that somebody is writing or pressing here.
   function isBusy(element) {
     const active = document.activeElement;
+    if (pressed && element.contains(pressed)) return true;
     return element.contains(active) && active.matches("input:not([type=hidden]), textarea, select");
   }
 
