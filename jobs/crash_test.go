@@ -79,8 +79,8 @@ func scenarios() []scenario {
 			}
 			return nil
 		}},
-		scenario{name: "restore", copies: 1, quota: 2, policy: overlap, each: 31, person: true, do: pressRestore, end: restored},
-		scenario{name: "restore-without-safety", copies: 1, quota: 2, policy: overlap, each: 13, unsafe: true, person: true, do: pressRestore, end: restored},
+		scenario{name: "restore", copies: 1, quota: 2, policy: overlap, each: 47, person: true, do: pressRestore, end: restored},
+		scenario{name: "restore-without-safety", copies: 1, quota: 2, policy: overlap, each: 23, unsafe: true, person: true, do: pressRestore, end: restored},
 	)
 }
 
