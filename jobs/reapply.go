@@ -170,11 +170,11 @@ func optionsOf(raw string, but ...string) portal.Options {
 
 // intendReapply takes the first change that is left.
 func intendReapply(t *turn) error {
-	todo := sent(t.differs)
-	if len(todo) == 0 {
+	left := sent(t.differs)
+	if len(left) == 0 {
 		return errRestarted
 	}
-	c := todo[0]
+	c := left[0]
 	task := c.Kind == portal.ChangeResize || c.Kind == portal.ChangeCreate
 	t.op.KnownUPIDs, t.op.IntentNode, t.op.LogLines = nil, t.op.Node, 0
 	if task {

@@ -18,6 +18,9 @@ import (
 
 // reinstallPreflight sees to all that can be known before anything is touched.
 func (t *turn) reinstallPreflight(config pve.GuestConfig) error {
+	if config.Raw["protection"] == "1" { // Proxmox lets no disk go then (qemu-server, PVE/API2/Qemu.pm)
+		return t.fail("Your machine is protected against being overwritten on its host, so nothing was done. Our team can end that.", "protection: 1 in the config")
+	}
 	got := machineOf(config, t.sit.Service.VMID, t.op.Work.Was == "running")
 	system, found := got.SystemDisk(portal.Wanted(t.sit.Product, t.sit.Service).System.Device)
 	if !found || system.Storage == "" || !got.Owns(system.Volid) {

@@ -215,6 +215,26 @@ func TestReinstallRefused(t *testing.T) {
 	}
 }
 
+// TestReinstallProtected: of a machine that its host protects nothing is touched.
+func TestReinstallProtected(t *testing.T) {
+	t.Parallel()
+	o := withTemplate(worldOptions{})
+	world := o.World
+	o.World = func(sw *pvesim.World) {
+		world(sw)
+		sw.Guests[0].Config["protection"] = "1"
+	}
+	w := newWorld(t, o)
+	op := w.ask(requestDebian())
+	w.settle(time.Hour)
+	if op = w.operation(op.ID); op.State != portal.StateFailed || !strings.Contains(op.Reason.String(), "protected against being overwritten") || len(w.sim.Calls()) != 0 {
+		t.Errorf("%s %q, sent %d", op.State, op.Reason, len(w.sim.Calls()))
+	}
+	if g := w.machine(); !g.Running || len(g.Snapshots) != 2 {
+		t.Errorf("the machine was touched: %+v", g)
+	}
+}
+
 // TestReinstallWithCrashes kills the process before and after some of the calls that change things, and at some writes:
 // the machine is anew in the end, and nothing was done twice.
 func TestReinstallWithCrashes(t *testing.T) {

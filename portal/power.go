@@ -2,6 +2,7 @@ package portal
 
 import (
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -70,12 +71,13 @@ func (s Situation) waysToPower(e *Error, action string) *Error {
 }
 
 // free tells why the machine can't be worked on now: an operation of ours runs, is held or waits, or Proxmox shows a lock.
-// behind lets work that runs or waits be: the new one waits its turn.
-func (s Situation) free(behind bool) error {
+// behind lets work that runs or waits be: the new one waits its turn. What waits and is of a kind in overtakes, or queued by
+// the tick, doesn't matter: the new one goes first.
+func (s Situation) free(behind bool, overtakes ...Kind) error {
 	var saving error
 	for _, o := range s.Operations {
-		if !o.Kind.Exclusive() || o.Scheduled() && o.State == StateQueued {
-			continue // a customer's action overtakes what the schedule has queued
+		if !o.Kind.Exclusive() || o.State == StateQueued && (!o.Manual || slices.Contains(overtakes, o.Kind) && !o.Work.Safety) {
+			continue
 		}
 		switch held := o.State == StateHeld || !behind; {
 		case held && o.Work.Safety:

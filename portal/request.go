@@ -291,6 +291,7 @@ func LockWords(lock string) Text {
 	return Say("locked (%s)", lock)
 }
 
+// busyWith refuses because of an operation that has the machine, or waits for it: what is done, since when, where to look.
 func busyWith(s Situation, o Operation) error {
 	refusal := &Error{Code: CodeBusy, Staff: "operation " + o.UID}
 	began := o.StartedAt
@@ -298,8 +299,10 @@ func busyWith(s Situation, o Operation) error {
 		began = o.CreatedAt
 	}
 	switch ago := since(began, s.Now); {
-	case o.Kind != KindBackup && o.State == StateHeld:
+	case o.Kind != KindBackup && o.State == StateHeld && ago == "":
 		refusal.Sentence = Say("Our team is looking at your machine: %s.", o.Kind.Doing())
+	case o.Kind != KindBackup && o.State == StateHeld:
+		refusal.Sentence = Say("Our team is looking at your machine: %s (began %s ago).", o.Kind.Doing(), ago)
 	case o.Kind != KindBackup && ago == "":
 		refusal.Sentence = Say("Your machine is busy: %s.", o.Kind.Doing())
 	case o.Kind != KindBackup:

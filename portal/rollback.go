@@ -101,7 +101,7 @@ func RequestRollback(actor, uid string, start bool, plan RollbackPlan) Request {
 		if err != nil {
 			return Operation{}, err
 		}
-		if err := free(s); err != nil {
+		if err := s.free(false); err != nil {
 			return Operation{}, err
 		}
 		if plan.Refusal != nil {

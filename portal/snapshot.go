@@ -197,7 +197,7 @@ func RequestSnapshot(actor, description string, memory bool) Request {
 		if s.NoSnapshot != "" {
 			return Operation{}, (&Error{Code: CodeConflict, Sentence: s.NoSnapshot}).With(WayOut{Action: "open_backups", Label: "Back up instead"})
 		}
-		if err := free(s); err != nil {
+		if err := s.free(false, KindBackup); err != nil {
 			return Operation{}, err
 		}
 		if err := snapshotRoom(s); err != nil {
@@ -249,7 +249,7 @@ func RequestSnapshotRemoval(actor, uid string) Request {
 		if err != nil {
 			return Operation{}, err
 		}
-		if err := free(s); err != nil {
+		if err := s.free(false, KindBackup); err != nil {
 			return Operation{}, err
 		}
 		return Operation{
@@ -278,7 +278,7 @@ func ExpireSnapshot(uid string) Request {
 		if !s.Server.ClockTrusted() {
 			return Operation{}, Refuse(CodeConflict, "The clock of the host and ours differ: nothing is removed by its age until they agree.")
 		}
-		if err := free(s); err != nil {
+		if err := s.free(false, KindBackup); err != nil {
 			return Operation{}, err
 		}
 		return Operation{
@@ -313,46 +313,4 @@ func (s Situation) snapshotByID(id int64) string {
 		}
 	}
 	return ""
-}
-
-// free refuses while anything holds the machine, or work on its snapshots waits that a person asked for.
-func free(s Situation) error {
-	for _, o := range s.Operations {
-		if o.Kind == KindDelete || o.Kind == KindProtect {
-			continue
-		}
-		asked := o.State == StateQueued && o.Manual && (o.Kind == KindSnapshot || o.Kind == KindSnapshotDelete || o.Kind == KindRollback)
-		switch {
-		case o.Kind == KindBackup && o.State.Active():
-			return busyWith(s, o)
-		case o.State.Active() || asked:
-			return occupied(s, o)
-		}
-	}
-	return lockedByProxmox(s)
-}
-
-// occupied names what is being done with the machine.
-func occupied(s Situation, o Operation) error {
-	refusal := &Error{Code: CodeBusy, Staff: "operation " + o.UID}
-	switch {
-	case o.State == StateHeld:
-		refusal.Sentence = "Our team is looking at something that was begun on this machine."
-	case o.Kind == KindSnapshot:
-		refusal.Sentence = "A snapshot of this machine is being taken."
-	case o.Kind == KindSnapshotDelete:
-		refusal.Sentence = "A snapshot of this machine is being removed."
-	case o.Kind == KindRollback:
-		refusal.Sentence = "This machine is being rolled back to a snapshot."
-	default:
-		refusal.Sentence = "Something else is being done with this machine."
-	}
-	began := o.StartedAt
-	if o.State == StateQueued {
-		began = o.CreatedAt
-	}
-	if ago := since(began, s.Now); ago != "" {
-		refusal.Sentence = Sentences(refusal.Sentence, Say("It began %s ago.", ago))
-	}
-	return refusal.With(WayOut{Action: "open_operation", Label: "See how it goes", UID: o.UID})
 }

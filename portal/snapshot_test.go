@@ -172,8 +172,8 @@ func TestSnapshotRequests(t *testing.T) {
 		{name: "locked", request: take, change: func(s *Situation) { s.Service.Lock = "migrate" }, code: CodeBusy, says: "host says"},
 		{name: "backup runs", request: take, change: running(KindBackup, StateRunning), code: CodeBusy, says: "A backup of this machine is running already", wayOut: "open_operation See how it goes"},
 		{name: "backup waits", request: take, change: running(KindBackup, StateQueued)},
-		{name: "rollback is held", request: take, change: running(KindRollback, StateHeld), code: CodeBusy, says: "Our team is looking at something that was begun on this machine. It began 5 min ago.", wayOut: "open_operation See how it goes"},
-		{name: "clicked twice", request: take, change: running(KindSnapshot, StateQueued), code: CodeBusy, says: "A snapshot of this machine is being taken.", wayOut: "open_operation See how it goes"},
+		{name: "rollback is held", request: take, change: running(KindRollback, StateHeld), code: CodeBusy, says: "Our team is looking at your machine: it is rolled back to a snapshot (began 5 min ago).", wayOut: "open_operation See how it goes"},
+		{name: "clicked twice", request: take, change: running(KindSnapshot, StateQueued), code: CodeBusy, says: "Your machine is busy: a snapshot is taken", wayOut: "open_operation See how it goes"},
 		{name: "a copy is removed", request: take, change: running(KindDelete, StateRunning)},
 		{name: "remove", request: remove, states: "t"},
 		{name: "remove what is being removed", request: remove, states: "r", code: CodeConflict, says: "removed already"},
@@ -187,7 +187,7 @@ func TestSnapshotRequests(t *testing.T) {
 		{name: "expire on another machine", request: expire, states: "t", change: func(s *Situation) { s.Now, s.Service.State = s.Snapshots[0].ExpiresAt, ServiceMachineReplaced }, code: CodeConflict, says: "Another machine"},
 		{name: "roll back", request: back, states: "t"},
 		{name: "roll back to another's", request: back, states: "x", code: CodeNotFound},
-		{name: "roll back while taking", request: back, states: "t", change: running(KindSnapshot, StateRunning), code: CodeBusy, says: "A snapshot of this machine is being taken. It began 5 min ago.", wayOut: "open_operation See how it goes"},
+		{name: "roll back while taking", request: back, states: "t", change: running(KindSnapshot, StateRunning), code: CodeBusy, says: "Your machine is busy: a snapshot is taken (began 5 min ago).", wayOut: "open_operation See how it goes"},
 		{name: "roll back as planned", request: RequestRollback("client:x", "s0", true, RollbackPlan{Refusal: Refuse(CodeConflict, "no way")}), states: "t", code: CodeConflict, says: "no way"},
 	} {
 		s := snapSituation(c.states)

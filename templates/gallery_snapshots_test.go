@@ -50,7 +50,7 @@ func snapshotsGallery() []picture {
 
 	running := snapshotsPage(snapRow("", 2*time.Hour, 70*time.Hour))
 	running.Counter.Running = 1
-	running.Take.Act = Denied("A snapshot of this machine is being taken.").With(WayOut{Label: "See how it goes", Href: "/x"})
+	running.Take.Act = Denied(portal.Say("Your machine is busy: %s (began %s ago).", portal.KindSnapshot.Doing(), Duration(3*time.Minute))).With(WayOut{Label: "See how it goes", Href: "/x"})
 	running.Running = []Running{{Operation: "01k8op", Kind: "snapshot", State: "running", Version: 3, Machine: "h100", Title: portal.Say("Taking a snapshot of %s", "h100"), Step: "Taking the snapshot", Percent: -1, HideStop: true, Note: "before the update"}}
 	running.List.Rows[0].Rollback, running.List.Rows[0].Remove = running.Take.Act, running.Take.Act
 	add("snapshots-running", running)
