@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -26,6 +27,8 @@ type postOffice struct {
 	// of a mail the command is "." with the mail's recipient.
 	fault func(command, argument string) string
 	lines []string // what clients said
+	// starttls is offered where it isn't nil, and nothing but a hello is taken before it.
+	starttls *tls.Config
 }
 
 // letter is a mail as the server took it.
@@ -43,6 +46,11 @@ func newPostOffice(t *testing.T) *postOffice {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return openPostOffice(t, listener)
+}
+
+func openPostOffice(t *testing.T, listener net.Listener) *postOffice {
+	t.Helper()
 	p := &postOffice{t: t, listener: listener}
 	var talks sync.WaitGroup
 	talks.Go(func() {
@@ -103,7 +111,7 @@ func (p *postOffice) ask(command, argument string) string {
 }
 
 func (p *postOffice) talk(conn net.Conn) {
-	defer func() { _ = conn.Close() }()
+	defer func(c net.Conn) { _ = c.Close() }(conn)
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	p.mu.Lock()
 	p.talks++
@@ -111,6 +119,7 @@ func (p *postOffice) talk(conn net.Conn) {
 	in := bufio.NewReader(conn)
 	say := func(text string) { _, _ = io.WriteString(conn, text+"\r\n") }
 	say("220 office.test ESMTP")
+	open := p.starttls != nil // for everybody to read
 	var from, to string
 	for {
 		line, err := in.ReadString('\n')
@@ -127,10 +136,24 @@ func (p *postOffice) talk(conn net.Conn) {
 			say(said)
 			continue
 		}
+		switch {
+		case open && command == "STARTTLS":
+			say("220 go on")
+			secret := tls.Server(conn, p.starttls)
+			conn, in, open = secret, bufio.NewReader(secret), false
+			continue
+		case open && command != "EHLO" && command != "QUIT":
+			say("530 encrypt first")
+			continue
+		}
 		switch command {
 		case "EHLO":
 			say("250-office.test")
-			say("250-AUTH PLAIN")
+			if open {
+				say("250-STARTTLS")
+			} else {
+				say("250-AUTH PLAIN")
+			}
 			say("250 8BITMIME")
 		case "HELO", "RSET", "NOOP":
 			say("250 ok")

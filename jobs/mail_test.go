@@ -2,12 +2,16 @@ package jobs_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"database/sql"
 	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
+	"net"
+	"net/http/httptest"
 	"net/mail"
 	"path/filepath"
 	"strings"
@@ -620,6 +624,53 @@ func TestSMTPCheck(t *testing.T) {
 		if strings.HasPrefix(line, "MAIL") || strings.HasPrefix(line, "RCPT") {
 			t.Errorf("a check sends mail: %s", line)
 		}
+	}
+}
+
+// TestSMTPEncrypted speaks with a server that encrypts from the first byte, and with one that does so when asked; with none
+// whose certificate it doesn't know, and never in clear with one that isn't on this machine.
+func TestSMTPEncrypted(t *testing.T) {
+	t.Parallel()
+	issuer := httptest.NewUnstartedServer(nil)
+	issuer.StartTLS()
+	defer issuer.Close()
+	known := x509.NewCertPool()
+	known.AddCert(issuer.Certificate())
+	ours := &tls.Config{Certificates: issuer.TLS.Certificates, MinVersion: tls.VersionTLS12}
+	told := func(office *postOffice) string { return strings.Join(office.lines, "\n") }
+	for _, scheme := range []string{"smtps", "smtp"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			b := newBureau(t)
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			b.must(err)
+			if scheme == "smtps" {
+				listener = tls.NewListener(listener, ours)
+			}
+			b.office = openPostOffice(t, listener)
+			server := b.office.server()
+			server.User, server.Password, server.TLS = "portal", "a secret", scheme == "smtps"
+			if scheme == "smtp" {
+				b.office.starttls, server.Host = ours, "0.0.0.0" // leads here on Linux, and isn't known to be this machine
+			}
+			if err := server.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "certificate") || strings.Contains(told(b.office), "AUTH") {
+				t.Errorf("a certificate that nobody knows: %v\n%s", err, told(b.office))
+			}
+			server.Config = &tls.Config{RootCAs: known, ServerName: "example.com", MinVersion: tls.VersionTLS12}
+			e := jobs.New(jobs.Options{DB: b.db, Now: b.clock.Now, Mail: &jobs.Mail{URL: "https://backups.example", From: mail.Address{Address: "backups@stowage.example"}, Server: server}})
+			t.Cleanup(e.Close)
+			b.failed(b.h100, "the disk is full")
+			b.must(e.SendMail(t.Context()))
+			if got := b.office.letters(); len(got) == 0 || !strings.Contains(told(b.office), "AUTH") {
+				t.Errorf("%d letters\n%s", len(got), told(b.office))
+			}
+		})
+	}
+	office := newPostOffice(t)
+	server := office.server()
+	server.Host, server.User, server.Password = "0.0.0.0", "portal", "a secret"
+	if err := server.Check(t.Context()); err == nil || strings.Contains(told(office), "AUTH") {
+		t.Errorf("a server elsewhere that can't encrypt: %v\n%s", err, told(office))
 	}
 }
 

@@ -403,6 +403,9 @@ func TestExpiryWaits(t *testing.T) {
 	if got := w.changes("DELETE", "/snapshot/"); len(got) != 0 || w.busy() {
 		t.Fatalf("with clocks that disagree: %v", got)
 	}
+	if got := w.column(`SELECT payload FROM outbox WHERE topic = 'server.clock'`); len(got) != 1 || !strings.Contains(got[0], "differ by 10m0s") {
+		t.Fatalf("staff are told %v, want once that the clocks differ", got)
+	}
 	remove()
 	w.must(w.db.SetServiceState(t.Context(), "cli", w.service, portal.ServiceSuspended, "unpaid"))
 	w.run(2 * time.Minute)

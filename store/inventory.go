@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"slices"
 	"time"
 
@@ -24,14 +25,17 @@ func (db *DB) SaveInventory(ctx context.Context, in Inventory) error {
 	return db.update(ctx, "save inventory", func(t *tx) error {
 		var down sql.NullInt64
 		var release string
-		if err := t.QueryRowContext(ctx, `SELECT unreachable_since, release FROM servers WHERE id = $1`, in.ServerID).Scan(&down, &release); err != nil {
+		var was int64
+		if err := t.QueryRowContext(ctx, `SELECT unreachable_since, release, skew FROM servers WHERE id = $1`, in.ServerID).Scan(&down, &release, &was); err != nil {
 			return missing(err)
 		}
 		if in.Release == "" {
 			in.Release = release
 		}
-		if _, err := t.exec(`UPDATE servers SET seen_at = $1, unreachable_since = NULL, trouble = '', release = $2, skew = $3 WHERE id = $4`,
-			t.now.Unix(), in.Release, int64(in.Skew/time.Second), in.ServerID); err != nil {
+		if _, err := t.exec(`UPDATE servers SET seen_at = $1, unreachable_since = NULL, trouble = '', release = $2 WHERE id = $3`, t.now.Unix(), in.Release, in.ServerID); err != nil {
+			return err
+		}
+		if err := t.saveSkew(in.ServerID, was, in.Skew); err != nil {
 			return err
 		}
 		if down.Valid {
@@ -119,9 +123,25 @@ func (db *DB) SaveSkew(ctx context.Context, serverID int64, skew time.Duration) 
 		return nil
 	}
 	return db.update(ctx, "save skew", func(t *tx) error {
-		_, err := t.exec(`UPDATE servers SET skew = $1 WHERE id = $2`, int64(skew/time.Second), serverID)
-		return err
+		return t.saveSkew(serverID, known, skew)
 	})
+}
+
+// saveSkew keeps how far a server's clock is from ours, and tells staff when they no longer agree. was is what is known,
+// in seconds.
+func (t *tx) saveSkew(serverID, was int64, skew time.Duration) error {
+	if was == int64(skew/time.Second) {
+		return nil
+	}
+	if _, err := t.exec(`UPDATE servers SET skew = $1 WHERE id = $2`, int64(skew/time.Second), serverID); err != nil {
+		return err
+	}
+	before, now := portal.Server{Skew: time.Duration(was) * time.Second}, portal.Server{Skew: skew}
+	if now.ClockTrusted() || !before.ClockTrusted() {
+		return nil
+	}
+	return t.post(Message{Channel: ToStaff, Topic: portal.TopicClock, Payload: map[string]any{
+		"server": serverID, "why": fmt.Sprintf("the server's clock and ours differ by %s; more than %s is not trusted", skew.Round(time.Second), portal.SkewLimit)}})
 }
 
 // touchServer touches the pages of all services of a server that somebody has open.
