@@ -42,7 +42,7 @@ func (s *Site) staffOperationPage(c echo.Context) (page templates.AdminOperation
 	page = templates.AdminOperationPage{
 		Frame: f, Operation: t.operation(o, o.ServiceName), StaffText: o.StaffReason, Facts: t.facts(o),
 		Service: templates.ServiceHead{UID: o.ServiceUID, Name: o.ServiceName, Client: o.ClientName, Status: v.status(), Staff: true},
-		Actions: v.staffActions(o),
+		Actions: v.staffActions(o), Kept: o.Work.Kept(),
 	}
 	for _, open := range v.Operations {
 		if open.ID == o.ID {

@@ -1,6 +1,7 @@
 package handlers_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -91,6 +92,7 @@ func (s *site) stop(op portal.Operation) portal.Operation {
 	op, err = s.db.Operation(ctx, op.ID)
 	s.must(err)
 	op.State, op.Step, op.Work.Broken, op.Work.Gone = portal.StateHeld, portal.StepRestore, true, true
+	op.Work.Config, op.Work.Firewall = map[string]string{"net0": "virtio=BC:24:11:03:1D:44,bridge=vmbr0", "cores": "2"}, json.RawMessage(`{"rules":[{"action":"ACCEPT"}]}`)
 	op.Reason, op.StaffReason = portal.Say("Stopped at step %d of %d: %s", 4, 7, portal.Text("The backup can't be read: it is damaged.")), "exit code 133"
 	s.must(s.db.Save(ctx, "test", &op, store.Changes{Steps: []store.StepNote{{Step: op.Step, What: "failed", Text: op.Reason}}}))
 	return op
@@ -112,7 +114,10 @@ func TestStoppedRestore(t *testing.T) {
 		t.Error("the buttons are not those that can be pressed")
 	}
 	v.get("/services/"+s.h100.UID).want(200, "A restore has stopped; the machine is not whole")
-	s.as("admin@demo.test").get("/admin/operations/"+op.UID).want(200, "exit code 133", "Stopped at step 4 of 7")
+	s.as("admin@demo.test").get("/admin/operations/"+op.UID).want(200, "exit code 133", "Stopped at step 4 of 7", "The machine before: its configuration and firewall", "net0: virtio=BC:24:11:03:1D:44", `"action": "ACCEPT"`)
+	if strings.Contains(a.text(), "BC:24:11") {
+		t.Error("a client reads the machine's raw configuration")
+	}
 	s.as("reader@demo.test").post(page + "/retry").want(403)
 	s.as("grace@demo.test").post(page + "/retry").want(404)
 

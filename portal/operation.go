@@ -1,7 +1,11 @@
 package portal
 
 import (
+	"bytes"
 	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -194,6 +198,22 @@ type Work struct {
 
 	Tries        int       `json:"tries,omitempty"`        // requests of the present step
 	RefusedSince time.Time `json:"refused_since,omitzero"` // since when its requests meet a lock
+}
+
+// Kept is the machine as it was before the operation began to overwrite it, for whoever has to put it right by hand: the
+// lines of its config in order, then those of its firewall as JSON. Nothing was kept where nothing was overwritten.
+func (w Work) Kept() []string {
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(w.Config)) {
+		if key != "digest" {
+			out = append(out, key+": "+strings.ReplaceAll(w.Config[key], "\n", `\n`))
+		}
+	}
+	var firewall bytes.Buffer
+	if len(w.Firewall) > 0 && json.Indent(&firewall, w.Firewall, "", "  ") == nil {
+		out = append(out, strings.Split("firewall: "+firewall.String(), "\n")...)
+	}
+	return out
 }
 
 // Applied is one change that was made on a machine, before and after, for people.

@@ -122,6 +122,7 @@ type AdminOperationPage struct {
 	UPIDs     []string
 	Facts     []Fact // node, attempt, intent, run after, start by, give up at, epoch …
 	TaskLog   []string
+	Kept      []string // the machine's config and firewall before it was overwritten
 	Actions   OperationActions
 }
 

@@ -113,7 +113,8 @@ type operationShowCmd struct {
 	data
 	output
 	one
-	Log bool `help:"With the logs of its Proxmox tasks."`
+	Log  bool `help:"With the logs of its Proxmox tasks."`
+	Kept bool `help:"With the machine's configuration and firewall as they were before it was overwritten."`
 }
 
 // Run shows the operation.
@@ -134,6 +135,7 @@ func (c *operationShowCmd) Run(a *app) error {
 		operationJSON
 		Steps []step    `json:"steps"`
 		Logs  []taskLog `json:"logs,omitempty"`
+		Kept  []string  `json:"kept,omitempty"`
 	}
 	return c.with(a, func(db *store.DB) error {
 		op, s, err := c.find(a, db)
@@ -157,6 +159,9 @@ func (c *operationShowCmd) Run(a *app) error {
 				out.Logs = append(out.Logs, taskLog{l.UPID, l.Exit, l.Log})
 			}
 		}
+		if c.Kept {
+			out.Kept = op.Work.Kept()
+		}
 		return c.print(a, out, func(w io.Writer) {
 			for _, line := range [][2]string{
 				{"reference", op.Reference}, {"uid", op.UID}, {"kind", string(op.Kind)}, {"state", string(op.State)}, {"step", op.Step},
@@ -174,6 +179,9 @@ func (c *operationShowCmd) Run(a *app) error {
 			}
 			for _, l := range out.Logs {
 				fmt.Fprintf(w, "\n%s: %s\n%s\n", l.UPID, l.Exit, l.Log)
+			}
+			if len(out.Kept) > 0 {
+				fmt.Fprintf(w, "\n%s\n", strings.Join(out.Kept, "\n"))
 			}
 		})
 	})
