@@ -23,22 +23,23 @@ import (
 
 // scenario is one piece of work that is interrupted at every point.
 type scenario struct {
-	name   string
-	copies int // that exist at the beginning
-	quota  int
-	policy portal.Policy
-	do     func(*world) // what begins it; nil: the slot that falls due half a minute later
-	end    func(*world) error
-	speed  float64 // of the storage; 0 is 1, some 200 MB/s
-	most   int     // calls at which faults strike; 0 is all
-
-	spread bool // those calls are spread over all, not the first
+	name     string
+	copies   int // that exist at the beginning
+	quota    int
+	policy   portal.Policy
+	do       func(*world) // what begins it; nil: the slot that falls due half a minute later
+	end      func(*world) error
+	troubled func(*world) error // the end where something went wrong on the way; nil: done, or failed with a reason
+	always   func(*world) error // what holds in the end also where it could not be done; nil is nothing
+	speed    float64            // of the storage; 0 is 1, some 200 MB/s
+	faults   int                // faults strike at every so-manieth call; 0 is every one
+	points   int                // the process dies at every so-manieth point; 0 is every one
 
 	product func(*portal.Product)
+	world   func(*pvesim.World)
 	arrange func(*world)      // what is there at the beginning, beside copies
 	again   func(*world)      // the same on the machine of every further run
 	waits   func(*world) bool // it is not over yet, though no operation is unfinished
-	each    int               // faults strike at every so-manieth call; 0 is every one
 	unsafe  bool              // no copy is made before a restore
 	person  bool              // somebody presses Retry where it is held
 }
@@ -57,9 +58,11 @@ func scenarios() []scenario {
 		}
 	}
 	all = append(all, snapshotScenarios()...)
+	all = append(all, packageScenarios()...)
+	all = append(all, reinstallScenario())
 	return append(all,
 		// A dump that outlasts the settle window: only its task tells that it was begun.
-		scenario{name: "slow", copies: 1, quota: 2, policy: overlap, speed: 0.008, most: 60, end: oneNewCopy},
+		scenario{name: "slow", copies: 1, quota: 2, policy: overlap, speed: 0.008, faults: 3, end: oneNewCopy},
 		scenario{name: "manual-replace", copies: 2, quota: 2, policy: overlap, do: func(w *world) {
 			w.press(portal.ManualBackup("client:test", "by hand", w.oldest().UID))
 		}, end: oneNewCopy},
@@ -79,8 +82,8 @@ func scenarios() []scenario {
 			}
 			return nil
 		}},
-		scenario{name: "restore", copies: 1, quota: 2, policy: overlap, each: 47, person: true, do: pressRestore, end: restored},
-		scenario{name: "restore-without-safety", copies: 1, quota: 2, policy: overlap, each: 23, unsafe: true, person: true, do: pressRestore, end: restored},
+		scenario{name: "restore", copies: 1, quota: 2, policy: overlap, faults: 47, person: true, do: pressRestore, end: restored},
+		scenario{name: "restore-without-safety", copies: 1, quota: 2, policy: overlap, faults: 23, unsafe: true, person: true, do: pressRestore, end: restored},
 	)
 }
 
@@ -128,7 +131,7 @@ func restoredOrWhole(w *world) (done bool, err error) {
 func (w *world) resumeHeld() {
 	tries, next := 0, time.Time{}
 	w.onStep = append(w.onStep, func() {
-		for _, op := range w.operations() {
+		for _, op := range w.last6() {
 			if op.State == portal.StateHeld && op.Kind == portal.KindRestore && tries < 4 && !w.clock.Now().Before(next) {
 				tries, next = tries+1, w.clock.Now().Add(10*time.Minute)
 				if op.Reason == "" || op.StaffReason == "" {
@@ -139,17 +142,10 @@ func (w *world) resumeHeld() {
 						w.wrong("resume: %v", err)
 					}
 				})
+				w.recent = nil
 			}
 		}
 	})
-}
-
-// upTo bounds at how many calls of a scenario faults strike.
-func (sc scenario) upTo(n int) int {
-	if sc.most > 0 {
-		return min(n, sc.most)
-	}
-	return n
 }
 
 // oneNewCopy is the end that a backup must come to: done, exactly one new good copy, and as many copies as the
@@ -183,7 +179,7 @@ type snapshot struct {
 
 // prepare makes the world in which a scenario begins, half a minute before 03:00.
 func (sc scenario) prepare(t *testing.T) snapshot {
-	w := newWorld(t, worldOptions{Product: func(p *portal.Product) {
+	w := newWorld(t, worldOptions{World: sc.world, Product: func(p *portal.Product) {
 		p.Quota, p.Policy, p.SafetyCopy = max(sc.quota, sc.copies), sc.policy, !sc.unsafe
 		if sc.product != nil {
 			sc.product(p)
@@ -225,8 +221,12 @@ func (s snapshot) resume(t testing.TB, sc scenario) *world {
 	w := *s.world
 	w.t, w.dir, w.sc, w.began, w.trouble, w.calls, w.onCall, w.onStep, w.points = t, scratch(t), sc, s.at, nil, nil, nil, nil, 0
 	w.ticked, w.synced, w.crashAt, w.logs = time.Time{}, time.Time{}, nil, &bytes.Buffer{}
+	w.recent, w.moved, w.rest, w.cures = nil, "", 0, nil
 	w.clock = &clock{t: s.at}
 	sw := pvesim.ContractWorld(1, 2)
+	if sc.world != nil {
+		sc.world(&sw)
+	}
 	sw.Archives = s.archives
 	if sc.person {
 		sw.Guests[0].Disks[0].Content = 4711 // written since
@@ -320,10 +320,8 @@ func (w *world) play() error {
 			f()
 		}
 		w.alive(func() { w.step() })
-		ops, err := w.db.ServiceOperations(context.Background(), w.service.ID, 0, 6)
-		if err != nil {
-			return err
-		}
+		w.recent = nil
+		ops := w.last6()
 		w.watchQuota(ops)
 		if w.trouble != nil {
 			return w.trouble
@@ -336,7 +334,12 @@ func (w *world) play() error {
 			continue
 		}
 		idle = 0
-		w.clock.set(nextTurn(ops, now))
+		if moved := progress(ops); moved != w.moved {
+			w.moved, w.rest = moved, 0
+		} else {
+			w.rest = min(w.rest*3/2+time.Second, time.Minute)
+		}
+		w.clock.set(later(nextTurn(ops, now), now.Add(w.rest)))
 	}
 	w.crashAt = nil
 	if err := w.engine.SyncArchives(context.Background()); err != nil {
@@ -383,6 +386,35 @@ func nextTurn(ops []portal.Operation, now time.Time) time.Time {
 	return next
 }
 
+// later gives the later of two instants.
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// progress tells apart where the operations stand. While it stays the same, nothing but time passes: such looks come
+// further and further apart, up to a minute.
+func progress(ops []portal.Operation) string {
+	var b strings.Builder
+	for _, op := range ops {
+		fmt.Fprintln(&b, op.ID, op.State, op.Step, op.UPID, op.IntentAt.Unix(), op.NoTask, op.CleanLooks, op.Attempt, op.Work.Tries, op.VictimID, op.BackupID, op.SnapshotID)
+	}
+	return b.String()
+}
+
+// last6 gives the newest operations of the service as the last step left them.
+func (w *world) last6() []portal.Operation {
+	if w.recent == nil {
+		var err error
+		if w.recent, err = w.db.ServiceOperations(context.Background(), w.service.ID, 0, 6); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return w.recent
+}
+
 // wrong notes the first broken promise.
 func (w *world) wrong(format string, args ...any) {
 	if w.trouble == nil {
@@ -412,6 +444,9 @@ func (w *world) watchQuota(ops []portal.Operation) {
 // judge holds the invariants against the end of a scenario.
 func (w *world) judge() error {
 	ctx := context.Background()
+	for _, cure := range w.cures {
+		cure()
+	}
 	ops, err := w.db.ServiceOperations(ctx, w.service.ID, 0, 100)
 	if err != nil {
 		return err
@@ -461,6 +496,11 @@ func (w *world) judge() error {
 			return fmt.Errorf("slots: %+v", slots)
 		}
 	}
+	if w.sc.always != nil {
+		if err := w.sc.always(w); err != nil {
+			return err
+		}
+	}
 	return w.sc.end(w)
 }
 
@@ -505,19 +545,20 @@ func (g *guarded) promise(r *http.Request) {
 			return
 		}
 		g.audited("pve.vzdump", ops[i].UID)
-		body, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(strings.NewReader(string(body)))
-		form, _ := url.ParseQuery(string(body))
+		form := formOf(r)
 		if form.Get("remove") != "0" || form.Get("vmid") != "100" || form.Get("lockwait") == "" {
 			w.wrong("vzdump sent with %v", form)
 		}
-	case strings.Contains(path, "/snapshot") || strings.Contains(path, "/status/") || strings.HasSuffix(path, "/config"):
+	case strings.Contains(path, "/snapshot") || strings.Contains(path, "/status/") || strings.HasSuffix(path, "/config") || strings.HasSuffix(path, "/resize"):
 		if i < 0 {
 			w.wrong("%s %s sent without a committed intent", r.Method, path)
 			return
 		}
 		if action := machineCalls[path[strings.LastIndex(path, "/")+1:]]; action != "" {
-			g.audited(action, ops[i].UID)
+			g.audited(cmp.Or(configCalls[ops[i].Step], action), ops[i].UID)
+		}
+		if ops[i].Step == portal.StepReapply {
+			g.looked(path, formOf(r))
 		}
 	case r.Method == http.MethodDelete && strings.Contains(path, "/content/"):
 		if i < 0 {
@@ -536,6 +577,17 @@ func (g *guarded) promise(r *http.Request) {
 			w.wrong("a start is sent while the machine is not whole")
 		}
 	}
+}
+
+// formOf reads what a request carries, and leaves it as it was.
+func formOf(r *http.Request) url.Values {
+	if r.Body == nil {
+		return r.URL.Query()
+	}
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	form, _ := url.ParseQuery(string(body))
+	return form
 }
 
 func (g *guarded) audited(action, uid string) {
@@ -589,7 +641,11 @@ func TestCrashEverywhere(t *testing.T) {
 				t.Fatalf("without any crash: %v\n%s", err, clean.story())
 			}
 			t.Logf("%d points", clean.points)
-			for at := 1; at <= clean.points; at++ {
+			step := max(sc.points, 1)
+			if everything() {
+				step = 1
+			}
+			for at := 1; at <= clean.points; at += step {
 				w := snap.resume(t, sc)
 				w.crashAt = []int{at}
 				if err := w.play(); err != nil {

@@ -3,6 +3,9 @@ package jobs_test
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +21,7 @@ type trouble struct {
 }
 
 const (
-	mutation = `/vzdump$|/content/|/snapshot`
+	mutation = `/vzdump$|/content/|/snapshot|/qemu$|/qemu/\d+/(?:config|resize|status/\w+)$`
 	listings = `/storage/[^/]+/content$`
 	tasks    = `/tasks$|/tasks/`
 )
@@ -39,6 +42,7 @@ func troubles() []trouble {
 		{"unexpected status", pvesim.Fault{Kind: pvesim.UnexpectedStatus, Path: mutation}, 0},
 		{"no worker upid", pvesim.Fault{Kind: pvesim.GotNoWorkerUPID, Path: mutation}, 0},
 		{"no worker upid, works", pvesim.Fault{Kind: pvesim.GotNoWorkerUPID, Path: mutation, Works: true}, 0},
+		{"hotplug fails", pvesim.Fault{Kind: pvesim.HotplugFails, Path: `/config$`}, 0},
 		{"OK without a task", pvesim.Fault{Kind: pvesim.OKInsteadOfUPID, Path: `/vzdump$`}, 0},
 		{"empty listing", pvesim.Fault{Kind: pvesim.EmptyListing, Path: listings}, 0},
 		{"truncated listing", pvesim.Fault{Kind: pvesim.TruncatedListing, Path: listings}, 0},
@@ -62,6 +66,7 @@ func (w *world) strike(tr trouble, nth int) {
 	w.onCall = append(w.onCall, func(n int) {
 		if n == nth {
 			remove := w.sim.Inject(tr.fault)
+			w.cures = append(w.cures, remove)
 			until := w.clock.Now().Add(tr.lasts)
 			w.onStep = append(w.onStep, func() {
 				if remove != nil && !w.clock.Now().Before(until) {
@@ -99,27 +104,49 @@ func (w *world) unlockLater() {
 	})
 }
 
-// hits tells whether a fault fits a call, as the simulator's own matching does.
-func (tr trouble) fits(method, path string) bool {
-	if tr.fault.Method != "" && tr.fault.Method != method {
-		return false
+// strikesAt gives the numbers of the calls at which trouble is made, of all that it fits, as the simulator counts them: each
+// of them, or every so-manieth, each trouble at others.
+func (tr trouble) strikesAt(sc scenario, i int, calls []callSeen) (at []int) {
+	path := regexp.MustCompile(tr.fault.Path)
+	n := 0
+	for _, c := range calls {
+		reads := c.method == http.MethodGet
+		switch tr.fault.Kind {
+		case pvesim.EmptyListing, pvesim.TruncatedListing:
+			if !reads {
+				continue
+			}
+		case pvesim.LateEffect, pvesim.TaskFails, pvesim.TaskKilled, pvesim.UnexpectedStatus, pvesim.OKInsteadOfUPID, pvesim.GotNoWorkerUPID, pvesim.HotplugFails:
+			if reads {
+				continue
+			}
+		}
+		if (tr.fault.Method == "" || tr.fault.Method == c.method) && path.MatchString(strings.TrimPrefix(c.path, "/api2/json")) {
+			n++
+		}
 	}
-	if tr.fault.Path == mutation {
-		return method == http.MethodPost || method == http.MethodDelete
+	step := sc.faults
+	if everything() {
+		step = 1
 	}
-	if tr.fault.Kind == pvesim.OKInsteadOfUPID {
-		return method == http.MethodPost
+	step = min(max(step, 1), max(n, 1))
+	for nth := 1 + i%step; nth <= n; nth += step {
+		at = append(at, nth)
 	}
-	if tr.fault.Path != "" {
-		return method == http.MethodGet
-	}
-	return true
+	return at
 }
+
+// everything tells whether a sample is not enough: EVERYTHING=1 has each fault strike at each call.
+func everything() bool { return os.Getenv("EVERYTHING") != "" }
 
 // afterTrouble is the end that a scenario must come to when something went wrong on the way: a slot is always
 // done; what a person asked for is done, or has failed without any damage.
 func (sc scenario) afterTrouble() scenario {
 	strict := sc.end
+	if sc.troubled != nil {
+		sc.end = sc.troubled
+		return sc
+	}
 	if sc.person {
 		sc.end = func(w *world) error {
 			_, err := restoredOrWhole(w)
@@ -160,31 +187,22 @@ func TestFaultEverywhere(t *testing.T) {
 				t.Fatalf("without any fault: %v\n%s", err, clean.story())
 			}
 			runs := 0
-			for _, tr := range troubles() {
-				calls := 0
-				for _, c := range clean.calls {
-					if tr.fits(c.method, c.path) {
-						calls++
-					}
-				}
-				step, last := max(sc.each, 1), sc.upTo(calls)
-				if sc.spread {
-					step, last = (calls+sc.most-1)/sc.most, calls
-				}
-				for nth := 1; nth <= last; nth += max(step, 1) {
+			for i, tr := range troubles() {
+				for _, nth := range tr.strikesAt(sc, i, clean.calls) {
 					w := snap.resume(t, sc)
 					w.unlockLater()
 					w.strike(tr, nth)
-					if err := w.play(); err != nil {
-						t.Errorf("%s at call %d of %d: %v\n%s", tr.name, nth, calls, err, w.story())
-						w.close()
-						break
+					err := w.play()
+					if err != nil {
+						t.Errorf("%s at call %d of %d: %v\n%s", tr.name, nth, len(clean.calls), err, w.story())
 					}
 					w.close()
-					runs++
+					if runs++; err != nil {
+						break
+					}
 				}
 			}
-			t.Logf("%d runs", runs)
+			t.Logf("%d runs, %d calls", runs, len(clean.calls))
 		})
 	}
 }

@@ -45,13 +45,14 @@ func newBureau(t *testing.T) *bureau {
 	b := &bureau{t: t, clock: &clock{t: friday}, office: newPostOffice(t)}
 	dir := t.TempDir()
 	b.path = filepath.Join(dir, "db")
-	b.must(store.CreateKey(filepath.Join(dir, "key")))
-	var err error
+	from, err := template()
+	b.must(err)
+	for _, name := range []string{"db", "key"} {
+		copyFile(t, filepath.Join(from, name), filepath.Join(dir, name))
+	}
 	b.keys, err = store.ReadKey(filepath.Join(dir, "key"))
 	b.must(err)
 	b.db = b.open()
-	_, _, err = b.db.Migrate(t.Context())
-	b.must(err)
 	b.must(b.db.Ready(t.Context()))
 	b.must(b.db.RaiseEpoch(t.Context(), "test"))
 	b.people()

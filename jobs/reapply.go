@@ -27,7 +27,7 @@ func lookReapply(t *turn) (seen portal.Sight, err error) {
 		return seen, err
 	}
 	now := t.op.Work.Now
-	if now == nil || t.op.IntentAt.IsZero() {
+	if now == nil {
 		seen.Done = len(sent(t.differs)) == 0
 		return seen, nil
 	}
@@ -35,6 +35,12 @@ func lookReapply(t *turn) (seen portal.Sight, err error) {
 		return c.Sent() && c.Name == now.Name && c.Key == now.Key && c.To == now.To
 	})
 	switch {
+	case t.op.IntentAt.IsZero():
+		if !open { // refused, and written down all the same: "hotplug problem", it waits for the next start (pve: 03)
+			now.Live = false
+			t.applied(*now)
+		}
+		seen.Done = len(sent(t.differs)) == 0
 	case !open: // it is in force
 		t.keepLog()
 		t.applied(*now)

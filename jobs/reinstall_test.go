@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -39,6 +40,13 @@ func requestDebian() portal.Request {
 // wantAnew holds that the machine is another inside and the same outside.
 func (w *world) wantAnew(before pvesim.Guest) {
 	w.t.Helper()
+	if err := w.installed(before); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// installed gives what is wrong with a machine that was installed anew.
+func (w *world) installed(before pvesim.Guest) error {
 	var template pvesim.Guest
 	for _, g := range w.sim.Guests() {
 		if g.VMID == templateID {
@@ -47,13 +55,13 @@ func (w *world) wantAnew(before pvesim.Guest) {
 	}
 	now, config := w.machine(), w.config()
 	if now.UUID != before.UUID || config.Raw["net0"] != before.Config["net0"] {
-		w.t.Errorf("its identity or its card is another: %s %s", now.UUID, config.Raw["net0"])
+		return fmt.Errorf("its identity or its card is another: %s %s", now.UUID, config.Raw["net0"])
 	}
 	disks := map[string]pvesim.Disk{}
 	for _, d := range now.Disks {
 		disks[d.Key] = d
 		if d.Key == "" {
-			w.t.Errorf("left over: %s", d.Volume)
+			return fmt.Errorf("left over: %s", d.Volume)
 		}
 	}
 	was := map[string]pvesim.Disk{}
@@ -61,17 +69,18 @@ func (w *world) wantAnew(before pvesim.Guest) {
 		was[d.Key] = d
 	}
 	if d := disks["scsi0"]; d.Origin != template.Disks[0].Content || d.Volume == was["scsi0"].Volume || d.Size != 2<<30 || !strings.Contains(d.Options, "mbps_rd=50") {
-		w.t.Errorf("the system disk is %+v", d)
+		return fmt.Errorf("the system disk is %+v", d)
 	}
 	if d := disks["scsi1"]; d.Origin != was["scsi1"].Origin || d.Volume != was["scsi1"].Volume {
-		w.t.Errorf("the additional disk is %+v, was %+v", d, was["scsi1"])
+		return fmt.Errorf("the additional disk is %+v, was %+v", d, was["scsi1"])
 	}
 	if len(now.Snapshots) != 0 || len(config.Unused) != 0 || config.Raw["boot"] != before.Config["boot"] {
-		w.t.Errorf("snapshots %v, unused %v, boot %q", now.Snapshots, config.Unused, config.Raw["boot"])
+		return fmt.Errorf("snapshots %v, unused %v, boot %q", now.Snapshots, config.Unused, config.Raw["boot"])
 	}
 	if !now.Running || config.Raw["cipassword"] == "" {
-		w.t.Errorf("it runs: %v; its password %q", now.Running, config.Raw["cipassword"])
+		return fmt.Errorf("it runs: %v; its password %q", now.Running, config.Raw["cipassword"])
 	}
+	return nil
 }
 
 // TestReinstall installs a machine anew, on both releases.
@@ -232,35 +241,6 @@ func TestReinstallProtected(t *testing.T) {
 	}
 	if g := w.machine(); !g.Running || len(g.Snapshots) != 2 {
 		t.Errorf("the machine was touched: %+v", g)
-	}
-}
-
-// TestReinstallWithCrashes kills the process before and after some of the calls that change things, and at some writes:
-// the machine is anew in the end, and nothing was done twice.
-func TestReinstallWithCrashes(t *testing.T) {
-	t.Parallel()
-	for at := 1; at < 215; at += 4 {
-		w := newWorld(t, withTemplate(worldOptions{}))
-		before := w.machine()
-		w.run(10 * time.Second)
-		op := w.ask(requestDebian())
-		w.crashes(at)
-		for range 400 {
-			w.alive(func() { w.step() })
-			if w.operation(op.ID).State.Final() {
-				break
-			}
-			w.clock.set(nextTurn(w.operations(), w.clock.Now()))
-		}
-		w.crashAt = nil
-		if op = w.operation(op.ID); op.State != portal.StateSucceeded {
-			t.Fatalf("crash at point %d: %s %q\n%s", at, op.State, op.Reason, w.story())
-		}
-		w.wantAnew(before)
-		if n := len(w.changes("DELETE", "/snapshot/")); n != 2 {
-			t.Errorf("crash at point %d: %d snapshots were removed by request", at, n)
-		}
-		w.close()
 	}
 }
 

@@ -13,7 +13,12 @@ import (
 )
 
 // machineCalls are the audit actions of requests to a machine, by the last part of their paths.
-var machineCalls = map[string]string{"snapshot": "pve.snapshot", "rollback": "pve.rollback", "config": "pve.config"}
+var machineCalls = map[string]string{"snapshot": "pve.snapshot", "rollback": "pve.rollback", "config": "pve.config", "resize": "pve.config"}
+
+// configCalls are those of requests that change the configuration in a step of their own.
+var configCalls = map[string]string{
+	portal.StepDetach: "pve.detach", portal.StepInstall: "pve.install", portal.StepPassword: "pve.password", portal.StepCloudInit: "pve.cloudinit", portal.StepTidy: "pve.destroy_unused",
+}
 
 // withSnapshots sells two snapshots that live for a day.
 func withSnapshots(p *portal.Product) {
@@ -85,7 +90,7 @@ func snapshotScenarios() []scenario {
 		return nil
 	}
 	return []scenario{
-		{name: "snapshot", quota: 1, policy: overlap, most: 7, spread: true, product: withSnapshots, do: func(w *world) {
+		{name: "snapshot", quota: 1, policy: overlap, faults: 6, product: withSnapshots, do: func(w *world) {
 			w.press(portal.RequestSnapshot("client:test", "before", true))
 		}, end: func(w *world) error {
 			rows := there(w)
@@ -97,7 +102,7 @@ func snapshotScenarios() []scenario {
 			}
 			return nil
 		}},
-		{name: "expiry", quota: 1, policy: overlap, most: 7, spread: true, product: withSnapshots, arrange: func(w *world) {
+		{name: "expiry", quota: 1, policy: overlap, faults: 6, product: withSnapshots, arrange: func(w *world) {
 			keep(take(false))(w)
 			w.write(`UPDATE snapshots SET expires_at = ?`, time.Date(2026, 11, 21, 2, 0, 20, 0, time.UTC).Unix())
 		}, again: again(false), do: func(*world) {}, waits: func(w *world) bool { return len(there(w)) > 0 }, end: func(w *world) error {
@@ -106,19 +111,15 @@ func snapshotScenarios() []scenario {
 			}
 			return nil
 		}},
-		{name: "rollback", quota: 1, policy: overlap, most: 7, spread: true, product: withSnapshots, arrange: keep(take(false)), again: again(false), do: back, end: rolledBack},
-		{name: "rollback-memory", quota: 1, policy: overlap, most: 7, spread: true, product: withSnapshots, arrange: keep(take(true)), again: again(true), do: back, end: rolledBack},
+		{name: "rollback", quota: 1, policy: overlap, faults: 6, product: withSnapshots, arrange: keep(take(false)), again: again(false), do: back, end: rolledBack},
+		{name: "rollback-memory", quota: 1, policy: overlap, faults: 6, product: withSnapshots, arrange: keep(take(true)), again: again(true), do: back, end: rolledBack},
 	}
 }
 
 // goOnLater is the member of staff who lets held work on a machine go on once its lock is released.
 func (w *world) goOnLater() {
 	ctx := context.Background()
-	ops, err := w.db.ServiceOperations(ctx, w.service.ID, 0, 6)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, op := range ops {
+	for _, op := range w.last6() {
 		if op.State != portal.StateHeld || !op.Kind.OnMachine() || w.machine().Lock != "" {
 			continue
 		}
@@ -128,5 +129,6 @@ func (w *world) goOnLater() {
 				runtime.Goexit()
 			}
 		})
+		w.recent = nil
 	}
 }

@@ -64,15 +64,20 @@ type world struct {
 	synced  time.Time
 	ticked  time.Time
 	points  int
-	crashAt []int  // points at which the process dies
-	died    string // the point at which it did
-	trouble error  // the first broken promise
+	recent  []portal.Operation // the newest operations, until something may have changed them
+	moved   string             // how far they had come, see progress
+	rest    time.Duration      // between two looks while nothing moves
+	crashAt []int              // points at which the process dies
+	died    string             // the point at which it did
+	trouble error              // the first broken promise
 	calls   []callSeen
 	onCall  []func(n int) // told of every call before it is made
 	onStep  []func()      // at every step
+	cures   []func()      // end what was made to go wrong
 
-	taken   string // name of the snapshot that is there at the beginning
-	content uint64 // and what is on its disk
+	taken   string       // name of the snapshot that is there at the beginning
+	content uint64       // and what is on its disk
+	before  pvesim.Guest // the machine at the beginning
 
 	// of two portals on one database
 	atPoint   func(n int)

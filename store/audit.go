@@ -90,5 +90,5 @@ func (db *DB) AuditLog(ctx context.Context, before int64, limit int) ([]Entry, e
 	if before == 0 {
 		before = 1 << 62
 	}
-	return collect(ctx, db.read, scanEntry, `SELECT `+entryColumns+` FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2`, before, limit)
+	return collect(ctx, db.read, scanEntry, `SELECT `+entryColumns+` FROM audit WHERE id < $1 ORDER BY id DESC LIMIT +$2`, before, limit)
 }

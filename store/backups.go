@@ -238,7 +238,7 @@ func (db *DB) DismissMissing(ctx context.Context, clientID int64, serviceUID, ui
 // DueNotes gives copies whose mark and note are still to be written to the archive.
 func (db *DB) DueNotes(ctx context.Context, now time.Time, limit int) ([]portal.Backup, error) {
 	return collect(ctx, db.read, scanBackup, `SELECT `+backupColumns+` FROM backups b
-		WHERE b.note_due <= $1 AND b.removed_at IS NULL AND b.volid IS NOT NULL AND b.class IN ('good', 'suspect') ORDER BY b.note_due LIMIT $2`, now.Unix(), limit)
+		WHERE b.note_due <= $1 AND b.removed_at IS NULL AND b.volid IS NOT NULL AND b.class IN ('good', 'suspect') ORDER BY b.note_due LIMIT +$2`, now.Unix(), limit)
 }
 
 // SaveNoteWritten records that the archive carries this note, unless a newer note is wanted by now; next, when

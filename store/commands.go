@@ -20,7 +20,7 @@ func (db *DB) ListOperations(ctx context.Context, q OperationQuery) ([]Operation
 		q.Before = 1 << 62
 	}
 	lines, err := operationLines(ctx, db.read, `WHERE o.id < $1 AND ($2 = '' OR o.state = $2) AND ($3 = '' OR s.uid = $3)
-		ORDER BY o.id DESC LIMIT $4`, q.Before, q.State, q.Service, q.Limit)
+		ORDER BY o.id DESC LIMIT +$4`, q.Before, q.State, q.Service, q.Limit)
 	return lines, explainNil("list operations", err)
 }
 

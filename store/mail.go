@@ -99,7 +99,7 @@ const messageColumns = `o.id, o.uid, o.channel, o.service_id, o.topic, o.payload
 // to staff. It gives how many messages were addressed.
 func (db *DB) AddressMail(ctx context.Context) (n int, err error) {
 	rows, err := collect(ctx, db.read, scanMessage, `SELECT `+messageColumns+` FROM outbox o
-		WHERE o.sent_at IS NULL AND o.channel IN ('mail', 'staff') AND o.run_after <= $1 ORDER BY o.id LIMIT $2`, db.now().Unix(), addressAtOnce)
+		WHERE o.sent_at IS NULL AND o.channel IN ('mail', 'staff') AND o.run_after <= $1 ORDER BY o.id LIMIT +$2`, db.now().Unix(), addressAtOnce)
 	if err != nil || len(rows) == 0 {
 		return 0, explain("address mail", err)
 	}

@@ -82,7 +82,7 @@ func (db *DB) AnswerForgotten(ctx context.Context) error {
 		email, address string
 	}
 	rows, err := collect(ctx, db.read, func(s scanner) (r request, err error) { return r, s.Scan(&r.id, &r.email, &r.address, &r.at) },
-		`SELECT id, email, address, at FROM forgotten ORDER BY id LIMIT $1`, forgottenAtOnce)
+		`SELECT id, email, address, at FROM forgotten ORDER BY id LIMIT +$1`, forgottenAtOnce)
 	if err != nil || len(rows) == 0 {
 		return explain("answer forgotten", err)
 	}

@@ -70,12 +70,12 @@ func (db *DB) ClientOperation(ctx context.Context, clientID int64, serviceUID, u
 // wait for Claim.
 func (db *DB) DueTurns(ctx context.Context, now time.Time, limit int) ([]int64, error) {
 	return collect(ctx, db.read, func(s scanner) (id int64, err error) { return id, s.Scan(&id) },
-		`SELECT id FROM operations WHERE state = 'running' AND run_after <= $1 ORDER BY run_after LIMIT $2`, now.Unix(), limit)
+		`SELECT id FROM operations WHERE state = 'running' AND run_after <= $1 ORDER BY run_after LIMIT +$2`, now.Unix(), limit)
 }
 
 // WatchedOperations gives ended operations of unknown outcome that are still looked for.
 func (db *DB) WatchedOperations(ctx context.Context, limit int) ([]portal.Operation, error) {
-	return operations(ctx, db.read, `WHERE o.watch_until IS NOT NULL ORDER BY o.run_after LIMIT $1`, limit)
+	return operations(ctx, db.read, `WHERE o.watch_until IS NOT NULL ORDER BY o.run_after LIMIT +$1`, limit)
 }
 
 // Enqueue is the one door: it loads the service's situation inside the write transaction, asks the request, and
@@ -556,5 +556,5 @@ func (db *DB) ServiceOperations(ctx context.Context, serviceID, before int64, li
 	if before == 0 {
 		before = 1 << 62
 	}
-	return operations(ctx, db.read, `WHERE o.service_id = $1 AND o.id < $2 ORDER BY o.id DESC LIMIT $3`, serviceID, before, limit)
+	return operations(ctx, db.read, `WHERE o.service_id = $1 AND o.id < $2 ORDER BY o.id DESC LIMIT +$3`, serviceID, before, limit)
 }

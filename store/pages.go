@@ -265,7 +265,7 @@ func operationLines(ctx context.Context, q querier, where string, args ...any) (
 func (db *DB) ClientOperations(ctx context.Context, serviceID int64, before string, limit int) (lines []OperationLine, more bool, err error) {
 	lines, err = operationLines(ctx, db.read, `WHERE o.service_id = $1
 			AND o.id < COALESCE((SELECT x.id FROM operations x WHERE x.uid = $2 AND x.service_id = $1), 9223372036854775807)
-		ORDER BY o.id DESC LIMIT $3`, serviceID, before, limit+1)
+		ORDER BY o.id DESC LIMIT +$3`, serviceID, before, limit+1)
 	if len(lines) > limit {
 		return lines[:limit], true, err
 	}
@@ -372,7 +372,7 @@ func (db *DB) ClientServices(ctx context.Context, clientID int64, query string, 
 			return err
 		}
 		lines, err = serviceLines(ctx, q, `WHERE s.client_id = $1 AND s.state <> 'terminated' AND lower(s.name) LIKE $2 ESCAPE '!'
-			ORDER BY s.name, s.id LIMIT $3 OFFSET $4`, db.now(), clientID, like, limit, offset)
+			ORDER BY s.name, s.id LIMIT +$3 OFFSET +$4`, db.now(), clientID, like, limit, offset)
 		return err
 	})
 	return lines, found, all, err

@@ -332,7 +332,7 @@ func (db *DB) ServerLine(ctx context.Context, uid string) (ServerLine, error) {
 // External gives the archives with a service's vmid, on its server, that aren't ours, newest first: for staff.
 func (db *DB) External(ctx context.Context, s portal.Service, limit int) ([]portal.Backup, error) {
 	return collect(ctx, db.read, scanBackup, `SELECT `+backupColumns+` FROM backups b
-		WHERE b.server_id = $1 AND b.vmid = $2 AND b.class = 'external' AND b.removed_at IS NULL ORDER BY b.started_at DESC LIMIT $3`, s.ServerID, s.VMID, limit)
+		WHERE b.server_id = $1 AND b.vmid = $2 AND b.class = 'external' AND b.removed_at IS NULL ORDER BY b.started_at DESC LIMIT +$3`, s.ServerID, s.VMID, limit)
 }
 
 // AuditFilter narrows the audit log.
@@ -376,7 +376,7 @@ func (db *DB) AuditLines(ctx context.Context, f AuditFilter, p Page) (lines []Au
 // and the id of the first row that does not fit, 0 when all do.
 func (db *DB) AuditTail(ctx context.Context, n int) (checked int, broken int64, err error) {
 	err = db.view(ctx, "audit tail", func(q querier) error {
-		rows, err := collect(ctx, q, scanEntry, `SELECT `+entryColumns+` FROM audit ORDER BY id DESC LIMIT $1`, n+1)
+		rows, err := collect(ctx, q, scanEntry, `SELECT `+entryColumns+` FROM audit ORDER BY id DESC LIMIT +$1`, n+1)
 		if err != nil {
 			return err
 		}
@@ -505,7 +505,7 @@ func (n *Needs) operations(ctx context.Context, q querier) (err error) {
 	if err := q.QueryRowContext(ctx, `SELECT count(*) FROM services WHERE state <> 'terminated'`).Scan(&n.Services); err != nil {
 		return err
 	}
-	n.Held.First, err = operationLines(ctx, q, `WHERE o.state = 'held' ORDER BY o.id LIMIT $1`, few)
+	n.Held.First, err = operationLines(ctx, q, `WHERE o.state = 'held' ORDER BY o.id LIMIT +$1`, few)
 	return err
 }
 
@@ -534,7 +534,7 @@ func (n *Needs) slots(ctx context.Context, q querier, since time.Time) error {
 		return v, err
 	}, `SELECT s.uid, s.name, c.name, l.local_date, l.due_at, l.state, l.reason, COALESCE(o.uid, ''), COALESCE(o.state, ''), COALESCE(o.kind, '')
 		FROM slots l JOIN services s ON s.id = l.service_id JOIN clients c ON c.id = s.client_id LEFT JOIN operations o ON o.id = l.operation_id
-		WHERE l.due_at >= $1 AND l.state IN ('failed', 'missed') ORDER BY l.due_at DESC LIMIT $2`, since.Unix(), few)
+		WHERE l.due_at >= $1 AND l.state IN ('failed', 'missed') ORDER BY l.due_at DESC LIMIT +$2`, since.Unix(), few)
 	return err
 }
 

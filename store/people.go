@@ -282,7 +282,7 @@ func (db *DB) Clients(ctx context.Context, query string, offset, limit int) ([]C
 		FROM clients c
 		WHERE lower(c.name) LIKE $1 ESCAPE '!' OR c.uid LIKE $1 ESCAPE '!'
 			OR EXISTS (SELECT 1 FROM logins m WHERE m.client_id = c.id AND m.email LIKE $1 ESCAPE '!')
-		ORDER BY c.name, c.id LIMIT $2 OFFSET $3`, like, limit, offset)
+		ORDER BY c.name, c.id LIMIT +$2 OFFSET +$3`, like, limit, offset)
 }
 
 func scanClientRow(s scanner) (v ClientRow, err error) {

@@ -105,7 +105,7 @@ func (db *DB) readNext(ctx context.Context, due []dueSchedule, most int, now tim
 
 const (
 	stillDue = `c.next_due_at <= $1 AND (c.next_due_at > $2 OR c.next_due_at = $2 AND c.id > $3)`
-	inOrder  = ` ORDER BY c.next_due_at, c.id LIMIT $4`
+	inOrder  = ` ORDER BY c.next_due_at, c.id LIMIT +$4`
 )
 
 // planEach plans schedules one by one, and goes on after one that fails.

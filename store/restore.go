@@ -125,7 +125,7 @@ func (db *DB) UnreadArchives(ctx context.Context, limit int) ([]UnreadArchive, e
 		WHERE b.contents = '' AND b.removed_at IS NULL AND b.class IN ('good', 'suspect') AND b.contents_due <= $1 AND b.volid IS NOT NULL
 			AND v.unreachable_since IS NULL AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.server_id = b.server_id AND n.online = 0
 				AND n.name = CASE WHEN b.node <> '' THEN b.node ELSE s.node END)
-		ORDER BY b.contents_due LIMIT $2`, db.now().Unix(), limit)
+		ORDER BY b.contents_due LIMIT +$2`, db.now().Unix(), limit)
 }
 
 // SaveContents keeps what an archive holds, or (nil) that it is to be asked for again at an instant.
@@ -160,7 +160,7 @@ func (db *DB) OverdueSafety(ctx context.Context, limit int) ([]string, error) {
 		WHERE b.keep_until IS NOT NULL AND b.removed_at IS NULL AND b.keep_until <= $1 AND b.origin = 'before-restore' AND b.class IN ('good', 'suspect')
 			AND s.state IN ('active', 'suspended')
 			AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.backup_id = b.id AND o.kind = 'backup_delete' AND o.state IN ('queued', 'running'))
-		LIMIT $2`, db.now().Unix(), limit)
+		LIMIT +$2`, db.now().Unix(), limit)
 }
 
 // Restores gives how long the latest restores on a server have kept their machines off, newest first.
@@ -170,5 +170,5 @@ func (db *DB) Restores(ctx context.Context, serviceID int64, limit int) ([]time.
 		err := s.Scan(&seconds)
 		return time.Duration(seconds) * time.Second, err
 	}, `SELECT o.ended_at - o.started_at FROM operations o WHERE o.service_id = $1 AND o.kind = 'restore' AND o.state = 'succeeded' AND o.ended_at >= o.started_at
-		ORDER BY o.id DESC LIMIT $2`, serviceID, limit)
+		ORDER BY o.id DESC LIMIT +$2`, serviceID, limit)
 }

@@ -411,7 +411,7 @@ func (db *DB) StaleConfigs(ctx context.Context, serverID int64, afterVMID int, b
 	return collect(ctx, db.read, scanService, `SELECT `+serviceColumns+` FROM services s
 		WHERE s.server_id = $1 AND s.vmid > $2 AND s.state IN ('active', 'suspended') AND s.config_at < $3 AND s.node <> ''
 			AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.server_id = s.server_id AND n.name = s.node AND n.online = 0)
-		ORDER BY s.vmid LIMIT $4`, serverID, afterVMID, before.Unix(), limit)
+		ORDER BY s.vmid LIMIT +$4`, serverID, afterVMID, before.Unix(), limit)
 }
 
 // WantedStorages gives the names of the storages of a server that hold or get archives of services.

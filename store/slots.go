@@ -53,7 +53,7 @@ func (db *DB) ExpireQueued(ctx context.Context) (n int, err error) {
 		return 0, explain("expire", err)
 	}
 	err = db.update(ctx, "expire", func(t *tx) error {
-		late, err := operations(ctx, t, `WHERE o.state = 'queued' AND o.start_by <= $1 ORDER BY o.id LIMIT $2`, t.now.Unix(), batch)
+		late, err := operations(ctx, t, `WHERE o.state = 'queued' AND o.start_by <= $1 ORDER BY o.id LIMIT +$2`, t.now.Unix(), batch)
 		if err != nil {
 			return err
 		}

@@ -64,7 +64,7 @@ func (db *DB) expireSome(ctx context.Context, expires, id *int64) (seen, queued 
 			e.situation.Server.Skew, e.situation.Now = time.Duration(skew)*time.Second, t.now
 			e.situation.Snapshots = []portal.Snapshot{e.snapshot}
 			return e, err
-		}, `SELECT x.id, x.uid, x.expires_at, s.id, s.uid, s.server_id, s.state, s.node, s.lock, v.skew`+overAndFree+` ORDER BY x.expires_at, x.id LIMIT $6`,
+		}, `SELECT x.id, x.uid, x.expires_at, s.id, s.uid, s.server_id, s.state, s.node, s.lock, v.skew`+overAndFree+` ORDER BY x.expires_at, x.id LIMIT +$6`,
 			append(args(), expireBatch)...)
 		if err != nil || len(all) == 0 {
 			return err
@@ -179,7 +179,7 @@ func (db *DB) WarnOfExpiry(ctx context.Context) (told int, err error) {
 			}
 			all, err := collect(ctx, t, func(s scanner) (w warning, err error) {
 				return w, s.Scan(&w.id, &w.service, &w.SnapshotExpiring.Description, &w.SnapshotExpiring.Expires)
-			}, `SELECT x.id, s.id, x.description, x.expires_at`+due+` ORDER BY x.expires_at LIMIT $4`, append(args(), expireBatch)...)
+			}, `SELECT x.id, s.id, x.description, x.expires_at`+due+` ORDER BY x.expires_at LIMIT +$4`, append(args(), expireBatch)...)
 			if err != nil {
 				return err
 			}

@@ -13,7 +13,7 @@ import (
 func (db *DB) LongLocked(ctx context.Context, serverID int64, before time.Time, limit int) ([]Machine, error) {
 	return machines(ctx, db.read, `WHERE server_id = $1 AND lock <> '' AND lock_since <= $2 AND lock_looked_at <= $2 AND node <> '' AND state <> 'terminated'
 		AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service_id = services.id AND o.state IN ('running', 'held') AND o.exclusive = 1)
-		ORDER BY lock_looked_at, id LIMIT $3`, serverID, before.Unix(), limit)
+		ORDER BY lock_looked_at, id LIMIT +$3`, serverID, before.Unix(), limit)
 }
 
 // SaveLockLook keeps what stands behind a lock: the last task, exact, where none runs any more ("" where one does). The
