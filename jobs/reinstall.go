@@ -283,6 +283,9 @@ func lookAgent(t *turn) (seen portal.Sight, err error) {
 	default:
 		t.note("note", "The new system runs. Its guest agent has not answered yet; it may have none.", silent.Error())
 	}
+	if t.op.Work.Scratch { // it leaves nothing
+		return seen, t.over(t.installedAnew())
+	}
 	return seen, t.over(t.onward(portal.StepTidy))
 }
 

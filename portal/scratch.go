@@ -177,3 +177,12 @@ func (o Options) OnVirtio() Options {
 	}
 	return out
 }
+
+// Overwritten are the additional disks that archives have taken the place of: no new system brings them back.
+func (w Work) Overwritten() []Disk {
+	boot := strings.FieldsFunc(w.Config["boot"], func(r rune) bool { return strings.ContainsRune("=;,", r) })
+	system := slices.IndexFunc(boot, func(key string) bool { return slices.Contains(w.Inside, key) })
+	return slices.DeleteFunc(slices.Clone(w.Disks), func(d Disk) bool {
+		return !slices.Contains(w.Inside, d.Key) || system >= 0 && d.Key == boot[system] || system < 0 && d.Key == w.Inside[0]
+	})
+}
