@@ -18,7 +18,7 @@ func (s *Site) confirmRestore(c echo.Context) error {
 }
 
 // restoreBackup asks for a copy to be put in the machine's place. Where a restore of the machine has stopped, that one
-// goes on with this copy.
+// goes on with this copy; where an installation has, a restore takes over.
 func (s *Site) restoreBackup(c echo.Context) error {
 	uid, backup := c.Param("uid"), c.Param("backup")
 	clientID, err := clientOf(c)
@@ -64,7 +64,12 @@ func (s *Site) restore(c echo.Context, clientID int64, uid, backup string, form 
 		if !portal.Confirms(form["confirm"], v.Service.Name) {
 			return portal.Operation{}, portal.Invalid("confirm", "Type %s to confirm.", portal.ConfirmName(v.Service.Name))
 		}
-		return s.db.ResumeRestore(ctx, clientID, uid, held.UID, backup, actor)
+		if held.Kind == portal.KindRestore {
+			return s.db.ResumeRestore(ctx, clientID, uid, held.UID, backup, actor)
+		}
+		return s.db.Instead(ctx, clientID, uid, held.UID, actor, func(held portal.Operation) portal.Request {
+			return portal.RestoreInstead(held, actor, backup)
+		})
 	}
 	return s.db.Enqueue(ctx, clientID, uid, portal.RequestRestore(actor, backup, form["confirm"], form.Has("start")))
 }

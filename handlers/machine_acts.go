@@ -169,7 +169,7 @@ func (s *Site) reinstall(c echo.Context) error {
 	form, err := web.ReadForm(c, "template", "confirm")
 	var op portal.Operation
 	if err == nil {
-		op, err = s.db.Enqueue(c.Request().Context(), clientID, uid, portal.RequestReinstall(login(c).Actor(), form["template"], form["confirm"]))
+		op, err = s.install(c, clientID, uid, form)
 	}
 	if err != nil {
 		return web.Again(unstale(err), func(refusal *portal.Error) (web.Component, error) {
@@ -192,6 +192,21 @@ func (s *Site) reinstall(c echo.Context) error {
 		})
 	}
 	return s.done(c, "Your machine is being installed anew.", path(uid, "operations", op.UID))
+}
+
+// install asks for a system: anew, or from scratch where a restore that has stopped left the machine in pieces.
+func (s *Site) install(c echo.Context, clientID int64, uid string, form web.Form) (portal.Operation, error) {
+	ctx, actor := c.Request().Context(), login(c).Actor()
+	v, err := s.look(c, uid)
+	if err != nil {
+		return portal.Operation{}, err
+	}
+	if held := v.HeldRestore(); held != nil {
+		return s.db.Instead(ctx, clientID, uid, held.UID, actor, func(held portal.Operation) portal.Request {
+			return portal.RequestScratch(held, actor, form["template"], form["confirm"])
+		})
+	}
+	return s.db.Enqueue(ctx, clientID, uid, portal.RequestReinstall(actor, form["template"], form["confirm"]))
 }
 
 func (s *Site) reinstallPage(c echo.Context, chosen, typed string) (templates.ConfirmPage, error) {

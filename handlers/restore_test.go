@@ -171,3 +171,56 @@ func TestRestoreIsRefused(t *testing.T) {
 		t.Errorf("queued: %+v", ops)
 	}
 }
+
+// TestFromScratchPages: a restore that has stopped leads to a fresh system, asked for on the page of every reinstall; and
+// an installation that has stopped leads to a backup.
+func TestFromScratchPages(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	b := s.addCopy(s.h100, 23*time.Hour, "")
+	v, service := s.as("ada@demo.test"), "/services/"+s.h100.UID
+	v.post(backups(s.h100)+"/"+b.UID+"/restore", "confirm", "h100", "start", "1").want(303)
+	op := s.stop(unfinished(s)[0])
+	op.Work.Inside, op.Work.Config = []string{"scsi0", "scsi1"}, map[string]string{"boot": "order=scsi0", "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0"}
+	op.Work.Disks = []portal.Disk{{Key: "scsi0", Size: 16 << 30}, {Key: "scsi1", Size: 8 << 30}}
+	s.must(s.db.Save(t.Context(), "stop", &op, store.Changes{}))
+	page := service + "/operations/" + op.UID
+	if a := v.get(page).want(200, "Restore another backup", "Reinstall from scratch", "Retry"); strings.Contains(a.text(), "Installing from scratch is done by our team") || !strings.Contains(a.body, service+`/reinstall"`) {
+		t.Error("nothing leads to the installation")
+	}
+	a := v.get(service+"/reinstall").want(200, "Install h100 from scratch?", "was overwritten already", "Debian 13", "scsi1 8.0 GiB", "Additional disks that the backup didn't hold")
+	if pressed := pressable(a, "Install from scratch"); !pressed || strings.Contains(a.text(), "All snapshots of this machine") {
+		t.Errorf("pressable %v", pressed)
+	}
+	v.post(service+"/reinstall", "template", "Debian 13", "confirm", "yes").solved(422)
+	s.as("reader@demo.test").post(service+"/reinstall", "template", "Debian 13", "confirm", "REINSTALL").want(403)
+	s.as("grace@demo.test").get(service + "/reinstall").want(404)
+	s.as("grace@demo.test").post(service+"/reinstall", "template", "Debian 13", "confirm", "REINSTALL").want(404)
+	if got := unfinished(s); len(got) != 1 || got[0].UID != op.UID || got[0].State != portal.StateHeld {
+		t.Fatalf("a refusal changed something: %+v", got)
+	}
+	v.post(service+"/reinstall", "template", "Debian 13", "confirm", " reinstall").want(303)
+	next := unfinished(s)
+	if len(next) != 1 || next[0].Kind != portal.KindReinstall || next[0].State != portal.StateRunning || !next[0].Work.Broken || next[0].RetryOf != op.ID || len(next[0].Work.Config) == 0 {
+		t.Fatalf("goes on: %+v", next)
+	}
+	v.get(page).want(200, "a system is installed from scratch instead")
+	v.post(service+"/reinstall", "template", "Debian 13", "confirm", "REINSTALL").solved(409)
+	v.post(service+"/power", "action", "start").want(409)
+
+	held := next[0]
+	held.State, held.Step, held.Reason, held.StaffReason = portal.StateHeld, portal.StepInstall, "Your host ended the work with an error.", "no space"
+	held.Work.Scratch = true
+	s.must(s.db.Save(t.Context(), "stop", &held, store.Changes{}))
+	a = v.get(service+"/operations/"+held.UID).want(200, "Your host ended the work with an error.", "Restore another backup", "Give the machine its settings back")
+	if !pressable(a, "Retry") || strings.Contains(a.text(), "Choose another system") || strings.Contains(a.text(), "Take the old system disk off") {
+		t.Error("the ways out are not those that there are")
+	}
+	v.get(service).want(200, "An installation has stopped; the machine is not whole")
+	v.get(backups(s.h100)+"/"+b.UID+"/restore").want(200, "Nothing more: the machine was overwritten already")
+	s.as("grace@demo.test").post(backups(s.h100)+"/"+b.UID+"/restore", "confirm", "h100").want(404)
+	v.post(backups(s.h100)+"/"+b.UID+"/restore", "confirm", "h100").want(303)
+	if got := unfinished(s); len(got) != 1 || got[0].Kind != portal.KindRestore || got[0].Step != portal.StepRestore || got[0].State != portal.StateRunning || !got[0].Work.Broken || got[0].BackupID != b.ID {
+		t.Fatalf("goes on: %+v", got)
+	}
+}

@@ -107,11 +107,22 @@ func machineSteps(o portal.Operation) []string {
 		return list
 	case portal.KindReinstall:
 		off()
-		list = append(list, portal.StepSnapshotDelete, portal.StepDetach, portal.StepInstall, portal.StepReapply)
+		switch {
+		case o.Work.Scratch && o.Work.Way == portal.WayCloudInit:
+			list = append(list, portal.StepSettings, portal.StepDrive)
+		case o.Work.Scratch:
+			list = append(list, portal.StepSettings)
+		default:
+			list = append(list, portal.StepSnapshotDelete, portal.StepDetach)
+		}
+		list = append(list, portal.StepInstall, portal.StepReapply)
 		if o.Work.Way == portal.WayCloudInit {
 			list = append(list, portal.StepPassword, portal.StepCloudInit)
 		}
 		on()
+		if o.Work.Scratch {
+			return list
+		}
 		return append(list, portal.StepTidy)
 	}
 	return append(list, portal.StepPower)
@@ -130,6 +141,8 @@ var machineStepTitles = map[string]portal.Text{
 	portal.StepCloudInit:      "Write what the system reads at its start",
 	portal.StepDetach:         "Take the old system disk off",
 	portal.StepInstall:        "Put the new system in place",
+	portal.StepSettings:       "Give the machine its settings back",
+	portal.StepDrive:          "Make the drive that tells the system its settings",
 	portal.StepTidy:           "Remove the old system disk",
 }
 

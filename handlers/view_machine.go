@@ -14,7 +14,7 @@ func (v *shown) machineActs() templates.MachineActs {
 	}
 	if a.Systems {
 		here := v.TemplatesHere()[0].Name
-		a.Reinstall = v.may(portal.RequestReinstall(v.login.Actor(), here, portal.ReinstallWord))
+		a.Reinstall = v.mayInstall(here)
 	}
 	shown := []templates.Act{a.Reboot, a.Password}
 	if a.Off {
@@ -26,6 +26,14 @@ func (v *shown) machineActs() templates.MachineActs {
 		}
 	}
 	return a
+}
+
+// mayInstall tells whether a system may be installed now: anew, or from scratch on what a stopped restore has left.
+func (v *shown) mayInstall(template string) templates.Act {
+	if held := v.HeldRestore(); held != nil {
+		return v.may(portal.RequestScratch(*held, v.login.Actor(), template, portal.ReinstallWord))
+	}
+	return v.may(portal.RequestReinstall(v.login.Actor(), template, portal.ReinstallWord))
 }
 
 // powerAct tells whether the machine can be switched now. Where a backup is in the way, the page that asks offers what
@@ -112,7 +120,16 @@ func (v *shown) reinstallPage(chosen, typed string) templates.ConfirmPage {
 		Lost:   []portal.Text{"Everything on the system disk.", "All snapshots of this machine."},
 		Stays:  []portal.Text{"All backups: you can go back to each of them.", "Additional disks with what is on them.", "The machine's number, its network card and its addresses."},
 		Button: "Install anew", Back: "Change nothing", Danger: true, Word: portal.ReinstallWord, Typed: typed,
-		Act: v.may(portal.RequestReinstall(v.login.Actor(), here[0].Name, portal.ReinstallWord)),
+		Act: v.mayInstall(here[0].Name),
+	}
+	if held := v.HeldRestore(); held != nil {
+		p.Title, p.Button = portal.Say("Install %s from scratch?", v.Service.Name), "Install from scratch"
+		p.Lead = "A fresh system is put in the place of what the restore has left. The machine gets its name, processors, memory, network card and addresses again, and is started. That takes some minutes. You get a new password for it."
+		p.Lost = []portal.Text{"Nothing more: the machine was overwritten already, and is not whole yet."}
+		p.Stays[1] = "Additional disks that the backup didn't hold, with what is on them."
+		if gone := diskWords(held.Work.Overwritten(), false); len(gone) > 0 {
+			p.Lost = []portal.Text{portal.Say("Nothing more. What was on these additional disks was overwritten already: %s.", templates.Listed(gone...))}
+		}
 	}
 	if newest := v.newest(); newest == nil {
 		p.Warning = "There is no good backup of this machine: what is on its system disk could not be brought back. Back up first."

@@ -325,6 +325,9 @@ func (v *shown) operationPage(f templates.Frame, o store.OperationView) template
 	if o.Kind == portal.KindRestore {
 		v.restoreOperation(o, &view)
 	}
+	if mayResume(o) && o.Work.Broken {
+		v.brokenReinstall(o, &view)
+	}
 	for _, open := range v.Operations {
 		if open.ID != o.ID {
 			continue

@@ -12,7 +12,7 @@ import (
 // mayRestore tells whether a copy may be restored now. Where a restore has stopped, it may go on with this one.
 func (v *shown) mayRestore(b portal.Backup) templates.Act {
 	if held := v.HeldRestore(); held != nil {
-		return v.may(portal.ResumeRestore(*held, b.UID))
+		return v.may(portal.RestoreInstead(*held, v.login.Actor(), b.UID))
 	}
 	return v.may(portal.MayRestore(v.login.Actor(), b.UID))
 }
@@ -139,7 +139,7 @@ func (v *shown) restoreOperation(o store.OperationView, view *templates.Operatio
 			view.Ways = append(view.Ways, back)
 		}
 		view.Ways = append(view.Ways, templates.WayOut{Label: "Restore another backup", Href: v.path("backups") + "#list"})
-		if may, why := portal.MayReinstall(v.Situation); may {
+		if may, why := portal.MayReinstall(v.Situation, o.Operation); may {
 			view.Ways = append(view.Ways, templates.WayOut{Label: "Reinstall from scratch", Href: v.path("reinstall")})
 		} else {
 			view.Reinstall = templates.Denied(why)
@@ -147,6 +147,20 @@ func (v *shown) restoreOperation(o store.OperationView, view *templates.Operatio
 	}
 	if o.State == portal.StateFailed || o.State == portal.StateHeld {
 		view.Unharmed = v.restoreUnharmed(o.Operation)
+	}
+}
+
+// brokenReinstall adds the ways out to the page of an installation that has stopped with the machine in pieces.
+func (v *shown) brokenReinstall(o store.OperationView, view *templates.OperationView) {
+	if v.onlyLooks() != "" || v.off() {
+		return
+	}
+	if safety, saved := v.safetyCopy(o); saved {
+		view.Ways = append(view.Ways, templates.WayOut{Label: "Restore the state from before", Href: v.path("backups", safety.UID, "restore")})
+	}
+	view.Ways = append(view.Ways, templates.WayOut{Label: "Restore another backup", Href: v.path("backups") + "#list"})
+	if may, _ := portal.MayReinstall(v.Situation, o.Operation); may {
+		view.Ways = append(view.Ways, templates.WayOut{Label: "Choose another system", Href: v.path("reinstall")})
 	}
 }
 
@@ -188,6 +202,7 @@ var restoreStepTitles = map[string]portal.Text{
 	portal.StepReapply:   "Bring the machine in step with your package",
 	portal.StepStart:     "Start the machine",
 	portal.StepProof:     "See that the machine answers",
+	portal.StepTidy:      "Remove what nobody needs any more",
 }
 
 // restoreStepWords say what a restore does now.
@@ -198,6 +213,7 @@ var restoreStepWords = map[string]portal.Text{
 	portal.StepReapply:   "Bringing the machine in step with your package",
 	portal.StepStart:     "Starting the machine",
 	portal.StepProof:     "Waiting until the machine answers",
+	portal.StepTidy:      "Removing what nobody needs any more",
 }
 
 // restoreSteps shows the steps of a restore, the safety copy as the first of them.

@@ -55,6 +55,8 @@ func (v *shown) status() templates.Status {
 		return templates.Status{State: "busy", Text: "Busy", Detail: sinceOf(snapshotBusy(*op), op.StartedAt, v.Now, v.loc)}
 	case op != nil && op.Kind == portal.KindRestore && op.State == portal.StateHeld:
 		return templates.Status{State: "busy", Text: "Off", Detail: "A restore has stopped; the machine is not whole"}
+	case op != nil && op.Kind == portal.KindReinstall && op.State == portal.StateHeld && op.Work.Broken:
+		return templates.Status{State: "busy", Text: "Off", Detail: "An installation has stopped; the machine is not whole"}
 	case op != nil && op.Kind == portal.KindRestore:
 		return templates.Status{State: "busy", Text: "Busy", Detail: portal.Say("Restoring since %s", v.since(op.StartedAt))}
 	case op != nil:

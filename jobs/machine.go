@@ -12,6 +12,9 @@ import (
 
 // machinePreflight looks at everything that can be known before a machine is touched. It changes nothing.
 func (t *turn) machinePreflight() error {
+	if t.op.Work.Broken {
+		return t.scratchPreflight()
+	}
 	if !t.op.CancelAt.IsZero() {
 		return t.cancelled()
 	}
@@ -102,7 +105,7 @@ func finishMachine(t *turn) error {
 		if t.op.Work.Start {
 			return t.onward(portal.StepStart)
 		}
-		return t.restored()
+		return t.wellRestored()
 	default:
 		return t.hold("The portal met a kind of work that it does not know.", fmt.Sprintf("nothing follows on re-applying in %q", t.op.Kind))
 	}

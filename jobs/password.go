@@ -115,9 +115,14 @@ func agentOn(c pve.GuestConfig) bool {
 // cloudInitDrive tells whether a machine has the drive that cloud-init reads.
 func cloudInitDrive(c pve.GuestConfig) bool {
 	for _, d := range c.Disks {
-		if strings.Contains(d.Volid[strings.LastIndex(d.Volid, "/")+1:], "cloudinit") {
+		if isCloudInit(d.Volid) {
 			return true
 		}
 	}
 	return false
+}
+
+// isCloudInit tells whether a volume is such a drive's.
+func isCloudInit(volid string) bool {
+	return strings.Contains(volid[strings.LastIndex(volid, "/")+1:], "cloudinit")
 }

@@ -345,6 +345,9 @@ func (t *turn) tooLate() error {
 	if why == "" {
 		why = portal.ReasonNoStart
 	}
+	if t.op.Work.Broken {
+		return t.hold(portal.Say("It could not start in time: %s.", why), t.op.StaffReason)
+	}
 	return t.end(portal.StateFailed, portal.Say("It could not start in time: %s.", why), t.op.StaffReason, slot)
 }
 

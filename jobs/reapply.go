@@ -84,13 +84,19 @@ func (t *turn) compare() error {
 		return err
 	}
 	got := machineOf(config, t.sit.Service.VMID, status.Status == "running")
-	if t.op.Kind == portal.KindReinstall { // the old system disk waits until the new system was seen, and is no data disk
-		got.Unused = slices.DeleteFunc(got.Unused, func(d portal.MachineDrive) bool { return d.Volid == t.op.Work.Old })
-	}
+	// What the old system has left waits until the machine was seen to be in order, and is no additional disk.
+	got.Unused = slices.DeleteFunc(got.Unused, func(d portal.MachineDrive) bool { return t.discarded(d.Volid) })
 	want := portal.Wanted(t.sit.Product, t.sit.Service)
-	if len(t.op.Work.Config) > 0 { // the config was replaced: what the product doesn't say stays as it was before
+	switch {
+	case t.op.Work.Scratch:
+		want = t.scratchSpec(want)
+		if err := t.addLoose(&got, want.Kept); err != nil {
+			return err
+		}
+	case len(t.op.Work.Config) > 0: // the config was replaced: what the product doesn't say stays as it was before
 		want = want.Keep(machineOf(pve.ReadGuestConfig(t.op.Work.Config), t.sit.Service.VMID, false))
 	}
+	want.Kept = slices.DeleteFunc(slices.Clone(want.Kept), func(k portal.Kept) bool { return t.discarded(k.Volid) })
 	places, err := t.diskPlaces(want, got)
 	if err != nil {
 		return err
@@ -348,6 +354,11 @@ func afterReapply(t *turn) error {
 	}
 	if len(t.op.Work.Changes) == 0 {
 		t.note("done", "Your machine is as your package says; nothing had to be changed.", "")
+	}
+	if seen := identityOf(t.config); t.sit.Service.Identity.Bare && seen.UUID == "" && seen.Made == 0 && seen.MACs != "" {
+		if err := t.e.db.BareMachine(t, t.op.ServiceID, seen.MACs, t.op.UID); err != nil { // a card of it may be another now
+			return err
+		}
 	}
 	t.op.Work.Broken = false
 	return finishMachine(t)

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -45,16 +46,26 @@ func (t *turn) reinstallPreflight(config pve.GuestConfig) error {
 		return err
 	}
 	w := &t.op.Work
-	w.Config, w.Disks = config.Raw, hardwareOf(config).Disks
+	if !w.Broken { // else what it was is kept already
+		w.Config, w.Disks = config.Raw, hardwareOf(config).Disks
+	}
 	w.Device, w.Old, w.Storage, w.Source = system.Key, system.Volid, system.Storage, source
 	if cloudInitDrive(config) {
 		w.Way, w.User = portal.WayCloudInit, administrator(config)
 	}
 	t.note("done", "Checked your machine, the system to install and the space for it.", fmt.Sprintf("%s becomes a copy of %s, template %d", system.Key, source, w.From))
 	if w.Was == "stopped" {
-		return t.onward(portal.StepSnapshotDelete)
+		return t.offForReinstall()
 	}
 	return t.onward(portal.StepPowerOff)
+}
+
+// offForReinstall goes on when the machine is off.
+func (t *turn) offForReinstall() error {
+	if t.op.Work.Scratch {
+		return t.onward(portal.StepSettings)
+	}
+	return t.onward(portal.StepSnapshotDelete)
 }
 
 // templateDisk gives the volume of the template's system disk, where it is fit to be copied to a storage.
@@ -79,6 +90,10 @@ func (t *turn) templateDisk(storage string) (volid string, goOn bool, err error)
 	config, err := t.link.client.GuestConfig(t, t.op.Node, t.op.Work.From)
 	if err != nil {
 		return "", false, t.unanswered(err)
+	}
+	if t.op.Work.Scratch && config.Raw["bios"] == "ovmf" {
+		return "", false, t.fail("The system that you chose needs a firmware that the portal can't set up on what is left of your machine. Our team does that: tell them the reference, or choose another system.",
+			fmt.Sprintf("template %q (%d) has bios: ovmf, which needs an EFI disk and VM.Config.HWType", t.op.Work.Template, t.op.Work.From))
 	}
 	disk, found := machineOf(config, t.op.Work.From, false).SystemDisk("")
 	if owner, ok := pve.VolumeOwner(disk.Volid); !found || !ok || owner != t.op.Work.From {
@@ -195,15 +210,24 @@ var installErrand = errand{
 	},
 }
 
+// systemWas is the drive that was the machine's system disk before.
+func (t *turn) systemWas() portal.MachineDrive {
+	device := t.op.Work.Device
+	if t.op.Work.Scratch {
+		device = portal.Wanted(t.sit.Product, t.sit.Service).System.Device
+	}
+	return machineOf(pve.ReadGuestConfig(t.op.Work.Config), t.sit.Service.VMID, false).SystemWas(device)
+}
+
 func sendInstall(t *turn) (pve.UPID, error) {
 	w := t.op.Work
 	place, err := t.link.client.StorageStatus(t, t.op.Node, w.Storage)
 	if err != nil {
 		return pve.UPID{}, err
 	}
-	options := portal.Options{}
-	if old, ok := machineOf(pve.ReadGuestConfig(w.Config), t.sit.Service.VMID, false).SystemDisk(w.Device); ok {
-		options = old.Options
+	options := t.systemWas().Options
+	if w.Virtio {
+		options = options.OnVirtio()
 	}
 	delete(options, "format")
 	value, err := pve.DiskImport{Storage: w.Storage, From: w.Source, Format: portal.DiskPlace{Type: place.Type}.Format(), Options: propertiesOf(options)}.Value()
@@ -262,10 +286,13 @@ func lookAgent(t *turn) (seen portal.Sight, err error) {
 	default:
 		t.note("note", "The new system runs. Its guest agent has not answered yet; it may have none.", silent.Error())
 	}
+	if t.op.Work.Scratch { // it leaves nothing
+		return seen, t.over(t.installedAnew())
+	}
 	return seen, t.over(t.onward(portal.StepTidy))
 }
 
-// tidyStep destroys the volume of the old system. Where it can't, the machine is fine all the same.
+// tidyStep destroys the volumes that the old system has left. Where it can't, the machine is fine all the same.
 var tidyStep = step{
 	look: func(t *turn) (seen portal.Sight, err error) {
 		if t.config, err = t.link.client.GuestConfig(t, t.op.Node, t.sit.Service.VMID); err != nil {
@@ -275,28 +302,41 @@ var tidyStep = step{
 	},
 	intend: func(t *turn) error {
 		t.op.IntentNode = t.op.Node
-		t.audit("pve.destroy_unused", fmt.Sprintf("node %s vmid %d %s: %s", t.op.Node, t.sit.Service.VMID, t.unusedKey(), t.op.Work.Old))
+		t.audit("pve.destroy_unused", fmt.Sprintf("node %s vmid %d %s: %s", t.op.Node, t.sit.Service.VMID, t.unusedKey(), t.config.Raw[t.unusedKey()]))
 		return nil
 	},
 	send: func(t *turn) (string, error) {
 		return "", t.link.client.DestroyUnused(t, t.op.Node, t.sit.Service.VMID, t.unusedKey(), t.config.Digest)
 	},
-	next: func(t *turn) error { return t.installedAnew() },
+	next: func(t *turn) error { return t.tidied() },
 	failed: func(t *turn) error {
 		if t.op.Attempt++; t.op.Attempt < 3 {
 			t.op.RunAfter = t.now.Add(errandPause)
 			return t.save("tidy again")
 		}
-		t.tellStaff("reinstall.left", "the old system volume "+t.op.Work.Old+" could not be destroyed: "+t.failure)
+		t.tellStaff("reinstall.left", "the old system volume "+t.config.Raw[t.unusedKey()]+" could not be destroyed: "+t.failure)
 		t.op.Warning = "The old system disk could not be removed; our team does that."
-		return t.installedAnew()
+		return t.tidied()
 	},
 }
 
-// unusedKey is the line that names the old system's volume, or "".
+// tidied ends it well.
+func (t *turn) tidied() error {
+	if t.op.Kind == portal.KindRestore {
+		return t.restored()
+	}
+	return t.installedAnew()
+}
+
+// discarded tells whether a volume is one that the old system has left: no additional disk, and to be destroyed.
+func (t *turn) discarded(volid string) bool {
+	return volid != "" && (volid == t.op.Work.Old || slices.Contains(t.op.Work.Left, volid))
+}
+
+// unusedKey is the first line that names a volume that the old system has left, or "".
 func (t *turn) unusedKey() string {
-	for key, value := range t.config.Raw {
-		if volid, _ := pve.ParseProperties(value).Get(""); strings.HasPrefix(key, "unused") && volid == t.op.Work.Old && volid != "" {
+	for _, key := range slices.Sorted(maps.Keys(t.config.Raw)) {
+		if volid, _ := pve.ParseProperties(t.config.Raw[key]).Get(""); strings.HasPrefix(key, "unused") && t.discarded(volid) {
 			return key
 		}
 	}

@@ -56,7 +56,8 @@ func restoreSteps() map[string]step {
 			t.op.Work.Proof = &portal.Proof{Since: t.now.Unix()}
 			return t.onward(portal.StepProof)
 		}),
-		portal.StepProof: {look: lookProof, next: (*turn).restored},
+		portal.StepProof: {look: lookProof, next: (*turn).wellRestored},
+		portal.StepTidy:  tidyStep,
 	}
 }
 
@@ -235,8 +236,12 @@ func restoreReady(t *turn) error {
 		return t.over(t.stopRestore(text, staff))
 	}
 	t.op.Work.Before = fingerprint(t.config.Raw)
-	if t.op.Work.Broken {
-		return nil // what it was is kept already
+	if t.op.Work.Broken { // what it was is kept already
+		if !t.config.Stump() && !t.sit.Service.Identity.Same(identityOf(t.config)) {
+			return t.over(t.hold("Another machine has taken the place of yours. Our team has been told.", "uuid "+t.config.UUID+", expected "+t.sit.Service.Identity.UUID))
+		}
+		t.overwrites(a, true)
+		return nil
 	}
 	if !t.sit.Service.Identity.Same(identityOf(t.config)) {
 		return t.over(t.stopRestore("Another machine has taken the place of yours.", "uuid "+t.config.UUID+", expected "+t.sit.Service.Identity.UUID))
@@ -247,7 +252,50 @@ func restoreReady(t *turn) error {
 	}
 	t.op.Work.Config, t.op.Work.Firewall, t.op.Work.Disks = maps.Clone(t.config.Raw), firewall, hardwareOf(t.config).Disks
 	t.op.Work.Broken = true
+	t.overwrites(a, false)
 	return nil
+}
+
+// overwrites notes which drives an archive that is to be sent takes the place of, and which volumes of the machine are
+// needed by nobody once it has: its system disk where that hangs elsewhere, and what was made since it is in pieces.
+func (t *turn) overwrites(a archiveSeen, again bool) {
+	w, vmid, inside := &t.op.Work, t.sit.Service.VMID, a.config.Drives
+	for _, key := range inside {
+		if !slices.Contains(w.Inside, key) {
+			w.Inside = append(w.Inside, key)
+		}
+	}
+	before, now := machineOf(pve.ReadGuestConfig(w.Config), vmid, false), machineOf(t.config, vmid, false)
+	if again { // an earlier archive has left a disk alone that this one holds: Proxmox removes only what the config names so
+		for _, d := range before.Drives {
+			here := slices.ContainsFunc(now.Drives, func(o portal.MachineDrive) bool { return o.Key == d.Key && o.Volid == d.Volid })
+			if !d.CDROM && !here && slices.Contains(inside, d.Key) && before.Owns(d.Volid) && !slices.Contains(w.Left, d.Volid) {
+				w.Left = append(w.Left, d.Volid)
+			}
+		}
+	}
+	sold := portal.Wanted(t.sit.Product, t.sit.Service).System.Device
+	replaced := []string{before.Replaced(sold, inside)}
+	if t.sit.Service.Identity.Bare && t.op.AfterID != 0 { // its disks were moved to another bus; what is on them was just saved
+		replaced = append(replaced, before.Counterparts(machineOf(a.config.GuestConfig, vmid, false), sold, inside)...)
+	}
+	for _, d := range slices.Concat(now.Drives, now.Unused) {
+		known := slices.ContainsFunc(slices.Concat(before.Drives, before.Unused), func(o portal.MachineDrive) bool {
+			return o.Volid == d.Volid && !slices.Contains(w.Inside, o.Key) // else it is gone, and its name may be a new one's
+		})
+		if d.CDROM || slices.Contains(inside, d.Key) || !now.Owns(d.Volid) || known && !slices.Contains(replaced, d.Volid) || slices.Contains(w.Left, d.Volid) {
+			continue
+		}
+		w.Left = append(w.Left, d.Volid)
+	}
+}
+
+// wellRestored clears up, where there is something, before the restore ends.
+func (t *turn) wellRestored() error {
+	if len(t.op.Work.Left) > 0 {
+		return t.onward(portal.StepTidy)
+	}
+	return t.restored()
 }
 
 // firewall reads what the machine's firewall is set to. Where the portal may not see it, there is nothing to keep.
@@ -351,7 +399,9 @@ func restoreDone(t *turn, task portal.TaskSight) (bool, error) {
 		t.op.Work.Gone = t.op.Work.Gone || t.op.Work.Broken
 		return false, nil
 	}
-	if !asked || config.Lock != "" || !t.sit.Service.Identity.Same(identityOf(config)) {
+	seen := identityOf(config)
+	seen.MACs = t.sit.Service.Identity.MACs // the archive's, until the package is applied
+	if !asked || config.Lock != "" || !t.sit.Service.Identity.Same(seen) {
 		return false, nil
 	}
 	return task == portal.TaskEnded || fingerprint(config.Raw) != t.op.Work.Before, nil

@@ -383,5 +383,9 @@ func (e *Engine) checkConfig(ctx context.Context, s portal.Service) error {
 	if s.Identity.Same(identityOf(config)) {
 		return errors.Join(e.db.SaveConfig(ctx, s.ID, hardwareOf(config)), e.checkSnapshots(ctx, l, s, config), e.db.SaveAddresses(ctx, s.ID, e.addresses(ctx, l, s, config)))
 	}
+	sit, err := e.db.Situation(ctx, s.ID)
+	if err != nil || slices.ContainsFunc(sit.Operations, func(o portal.Operation) bool { return o.Kind.OnMachine() && o.State.Active() }) {
+		return err // it is in our own hands, perhaps in pieces: whoever puts it together looks at what it is
+	}
 	return e.db.SetServiceState(ctx, "engine", s, portal.ServiceMachineReplaced, "its config has uuid "+config.UUID)
 }

@@ -38,7 +38,7 @@ func init() {
 			portal.StepPassword: passwordStroke.step(), portal.StepCloudInit: cloudInitStroke.step(),
 		},
 		portal.KindReinstall: {
-			portal.StepPowerOff: powerOff(func(t *turn) error { return t.onward(portal.StepSnapshotDelete) }), portal.StepSnapshotDelete: dropSnapshots.step(), portal.StepDetach: detachStep,
+			portal.StepPowerOff: powerOff((*turn).offForReinstall), portal.StepSettings: settingsStep, portal.StepDrive: driveErrand.step(), portal.StepSnapshotDelete: dropSnapshots.step(), portal.StepDetach: detachStep,
 			portal.StepInstall: installErrand.step(), portal.StepReapply: reapplyStep, portal.StepPassword: passwordStroke.step(),
 			portal.StepCloudInit: cloudInitStroke.step(), portal.StepStart: powerOn(startedAnew), portal.StepProof: {look: lookAgent}, portal.StepTidy: tidyStep,
 		},
@@ -326,6 +326,9 @@ var errDoubtful = errors.New("the listing has no authority")
 
 // requeue puts the operation back: nothing was done, it holds nothing, and it starts over with preflight.
 func (t *turn) requeue(text portal.Text, staff string, after time.Duration, quiet bool) error {
+	if t.op.Work.Broken {
+		return t.waitInHand(text, staff, after)
+	}
 	t.clearRequest()
 	t.op.State, t.op.DumpPlace, t.op.DeletePlace = portal.StateQueued, "", ""
 	t.op.RunAfter, t.op.StaffReason = t.now.Add(after), staff
@@ -344,6 +347,19 @@ func (t *turn) requeue(text portal.Text, staff string, after time.Duration, quie
 		t.note(what, text, staff)
 	}
 	return t.save("requeue")
+}
+
+// waitInHand waits without giving the machine back: one that isn't whole is nobody's to work on.
+func (t *turn) waitInHand(text portal.Text, staff string, after time.Duration) error {
+	t.clearRequest()
+	if !t.now.Before(t.op.GiveUpAt) {
+		return t.hold("It could not be done in time.", staff)
+	}
+	t.op.RunAfter, t.op.StaffReason = t.now.Add(after), staff
+	if text != "" {
+		t.note("waits", text, staff)
+	}
+	return t.save("waits")
 }
 
 // hold stops until a person has looked.

@@ -127,6 +127,40 @@ func (m Machine) system(device string) (MachineDrive, bool) {
 	return MachineDrive{}, false
 }
 
+// Replaced gives the volume of the system disk where drives of these keys take its place though it hangs elsewhere, as
+// after an archive from before it was on another bus; "" where there is none. Only a volume that is plainly the system
+// disk, by what is sold and by the boot order, and the machine's own.
+func (m Machine) Replaced(device string, inside []string) string {
+	sold, found := m.system(device)
+	booted, plain := m.system("")
+	if !found || !plain || sold.Key != booted.Key || slices.Contains(inside, sold.Key) || !m.Owns(sold.Volid) {
+		return ""
+	}
+	return sold.Volid
+}
+
+// Counterparts gives the volumes of additional disks that an archive holds under other keys, because they were moved to
+// another bus: as many as it has, on the same storages, none smaller. Else none: what is in doubt stays.
+func (m Machine) Counterparts(then Machine, device string, inside []string) []string {
+	other := func(of Machine, wanted func(MachineDrive) bool) []MachineDrive {
+		system, _ := of.system(device)
+		return slices.DeleteFunc(of.disks(), func(d MachineDrive) bool { return d.Key == system.Key || !wanted(d) })
+	}
+	mine := other(m, func(d MachineDrive) bool { return !slices.Contains(inside, d.Key) && m.Owns(d.Volid) })
+	theirs := other(then, func(d MachineDrive) bool {
+		_, there := m.drive(d.Key)
+		return slices.Contains(inside, d.Key) && !there
+	})
+	var out []string
+	for i, d := range mine {
+		if len(mine) != len(theirs) || d.Storage != theirs[i].Storage || d.Size < theirs[i].Size {
+			return nil
+		}
+		out = append(out, d.Volid)
+	}
+	return out
+}
+
 // SystemDisk gives the disk that the machine starts from; device is where one is sold.
 func (m Machine) SystemDisk(device string) (MachineDrive, bool) { return m.system(device) }
 

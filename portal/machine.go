@@ -103,15 +103,25 @@ type Net struct {
 // Identity tells one machine from another that took over its vmid. UUID is the smbios1 uuid: kept by a
 // restore, new after clone, create and unique restore. Where it is absent, the config's creation time with
 // the MAC addresses stands in.
+//
+// A machine that the portal has installed from scratch may be without both, for a token can't set them: see Bare.
 type Identity struct {
 	UUID string
 	Made int64  // ctime of the meta line, unix seconds
 	MACs string // sorted, comma-separated, upper case
+
+	// Bare says that work of the portal's own has left the machine without a uuid and a creation time. Without them its
+	// cards alone tell it: Proxmox gives both to every machine that it makes or clones. UUID and Made are what it had
+	// before, by which a restore of an older archive brings it back.
+	Bare bool
 }
 
 // Same tells whether the machine seen is the one remembered. Nothing to compare is not the same: when in
 // doubt, a machine isn't touched.
 func (remembered Identity) Same(seen Identity) bool {
+	if remembered.Bare && seen.UUID == "" && seen.Made == 0 {
+		return remembered.MACs == seen.MACs && seen.MACs != ""
+	}
 	if remembered.UUID != "" || seen.UUID != "" {
 		return strings.EqualFold(remembered.UUID, seen.UUID)
 	}

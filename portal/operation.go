@@ -78,6 +78,8 @@ const (
 	StepTidy           = "tidy"            // remove what the old system left
 	StepDetach         = "detach"          // take the old system disk off the machine; its volume stays
 	StepCloudInit      = "cloudinit"       // write the drive anew that tells the system its settings
+	StepSettings       = "settings"        // put back what the machine's config said before it was restored over
+	StepDrive          = "drive"           // make the drive that tells the system its settings
 )
 
 // Timing says when room is made for a new copy.
@@ -176,9 +178,14 @@ type Work struct {
 	Safety  bool   `json:"safety,omitempty"`  // of a backup: it saves the present state before a restore
 	Archive string `json:"archive,omitempty"` // what is restored, for the story: node and volid
 	Gone    bool   `json:"gone,omitempty"`    // of a restore: the old machine was seen to be no more
-	Before  string `json:"before,omitempty"`  // of a restore: fingerprint of the config when it was last sent
-	Failed  Text   `json:"failed,omitempty"`  // of a restore that has touched nothing: why it fails once the machine runs again
-	Proof   *Proof `json:"proof,omitempty"`   // of a restore: what was seen of the machine afterwards
+	// Inside are the drives that the archives hold which were sent so far: what the machine had there is gone.
+	Inside []string `json:"inside,omitempty"`
+	// Left are volumes that nobody needs any more and that no archive takes the place of: a system disk from elsewhere.
+	// They are no additional disks, and are destroyed when the machine is in order.
+	Left   []string `json:"left,omitempty"`
+	Before string   `json:"before,omitempty"` // of a restore: fingerprint of the config when it was last sent
+	Failed Text     `json:"failed,omitempty"` // of a restore that has touched nothing: why it fails once the machine runs again
+	Proof  *Proof   `json:"proof,omitempty"`  // of a restore: what was seen of the machine afterwards
 
 	Template string `json:"template,omitempty"` // of a reinstall: its name
 	From     int    `json:"from,omitempty"`     // and its vmid
@@ -191,6 +198,8 @@ type Work struct {
 	Device  string `json:"device,omitempty"`  // and where it hung: scsi0
 	Storage string `json:"storage,omitempty"` // where the new one is made
 	Source  string `json:"source,omitempty"`  // the template's volume
+	Scratch bool   `json:"scratch,omitempty"` // a machine is made of what a restore has left in its place
+	Virtio  bool   `json:"virtio,omitempty"`  // with its disks on virtio, because its controller can't be brought back
 
 	Changes []Applied `json:"changes,omitempty"` // what was changed on the machine, in order
 	Now     *Applied  `json:"now,omitempty"`     // the change that is under way

@@ -154,21 +154,15 @@ func ResumeRestore(held Operation, uid string) Request {
 	}
 }
 
-// HeldRestore gives the restore of the service that has stopped and waits for a person, or nil.
+// HeldRestore gives the operation of the service that has stopped and waits for a person, and from which a backup leads
+// on: a restore, or a system being installed on a machine that isn't whole; or nil.
 func (s Situation) HeldRestore() *Operation {
 	for i, o := range s.Operations {
-		if o.Kind == KindRestore && o.State == StateHeld {
+		if o.State == StateHeld && (o.Kind == KindRestore || o.Kind == KindReinstall && o.Work.Broken) {
 			return &s.Operations[i]
 		}
 	}
 	return nil
-}
-
-// MayReinstall tells whether a machine that a restore has left in pieces may be installed from scratch, and why not. What
-// is left has lost its identity and its controllers, which the portal has no right to set (VM.Config.HWType): another
-// backup brings them back, and then a system can be installed; or our team does.
-func MayReinstall(Situation) (bool, Text) {
-	return false, "Installing from scratch is done by our team: tell them the reference."
 }
 
 // RestoreSteps are the steps of a restore in their order. Where the present state is saved first, that is the first of
@@ -181,6 +175,9 @@ func (o Operation) RestoreSteps() []string {
 	list = append(list, StepPreflight, StepPowerOff, StepRestore, StepReapply)
 	if o.Work.Start {
 		list = append(list, StepStart, StepProof)
+	}
+	if len(o.Work.Left) > 0 {
+		list = append(list, StepTidy)
 	}
 	return list
 }
@@ -233,6 +230,10 @@ func FactsOfRestore(s Situation, b Backup, contents *Contents, took []time.Durat
 		return f
 	}
 	f.Inside = contents.Disks
+	if s.Service.Identity.Bare && len(s.Service.Hardware.Disks) <= len(contents.Disks) {
+		f.Hardware = compareHardware(contents.Hardware, s.Service.Hardware)
+		return f // the same disks, on another bus
+	}
 	for _, d := range s.Service.Hardware.Disks {
 		if !slices.ContainsFunc(contents.Disks, func(o Disk) bool { return o.Key == d.Key }) {
 			f.Kept = append(f.Kept, d)
@@ -289,8 +290,9 @@ func PlanRestore(sold Spec, then Machine, inside []string, present Machine, plac
 		return !d.CDROM && !special.MatchString(d.Key) && !slices.Contains(inside, d.Key) // without its data its line is dropped
 	})
 	then.Unused = nil
+	replaced := present.Replaced(sold.System.Device, inside)
 	for i, d := range append(present.disks(), present.Unused...) {
-		if !slices.Contains(inside, d.Key) {
+		if !slices.Contains(inside, d.Key) && d.Volid != replaced {
 			then.Unused = append(then.Unused, MachineDrive{Key: fmt.Sprint("unused", i), Volid: d.Volid, Storage: d.Storage, Size: d.Size})
 		}
 	}

@@ -105,6 +105,58 @@ func goesOn(held, op portal.Operation) portal.Text {
 	return "The restore is tried again."
 }
 
+// Instead ends an operation that has stopped with a machine in pieces, and lets another go on with that machine, which is
+// nobody's at no time: both in one transaction. request is asked what takes over. clientID 0 means staff.
+func (db *DB) Instead(ctx context.Context, clientID int64, serviceUID, uid, actor string, request func(held portal.Operation) portal.Request) (op portal.Operation, err error) {
+	err = db.update(ctx, "instead", func(t *tx) error {
+		where, args := `WHERE o.uid = $1`, []any{uid}
+		if clientID != 0 {
+			where, args = `JOIN services s ON s.id = o.service_id WHERE o.uid = $1 AND s.client_id = $2 AND s.uid = $3 AND s.state <> 'terminated'`, []any{uid, clientID, serviceUID}
+		}
+		held, err := operation(ctx, t, where, args...)
+		if err != nil {
+			return err
+		}
+		svc, err := service(ctx, t, held.ServiceID)
+		if err != nil {
+			return err
+		}
+		situation, err := loadSituation(ctx, t, svc, t.now)
+		if err != nil {
+			return err
+		}
+		if op, err = request(held)(situation); err != nil {
+			return err
+		}
+		if err := t.one(ErrStale, `UPDATE operations SET state = 'failed', secret = NULL, dump_place = NULL, delete_place = NULL, ended_at = $1, reason = $2,
+				work = $3, version = version + 1 WHERE id = $4 AND version = $5 AND state = 'held'`,
+			t.now.Unix(), portal.InsteadOf(op.Kind), tojson(givenAway(held.Work)), held.ID, held.Version); err != nil {
+			return err
+		}
+		if _, err := t.exec(`INSERT INTO operation_steps (operation_id, at, step, what, text, staff) VALUES ($1, $2, $3, 'note', $4, $5)`,
+			held.ID, t.now.Unix(), held.Step, portal.InsteadOf(op.Kind), "taken over by "+actor); err != nil {
+			return err
+		}
+		if err := t.audit(Entry{Actor: actor, Action: string(held.Kind) + ".failed", Entity: "operation", EntityUID: held.UID, ServiceID: held.ServiceID,
+			Before: held.StaffReason, After: "another operation takes over: " + string(op.Kind)}); err != nil {
+			return err
+		}
+		if err := t.insertOperation(&op, situation); err != nil {
+			return err
+		}
+		op.State, op.Node, op.StartedAt, op.ProgressAt, op.Version = portal.StateRunning, held.Node, t.now, t.now, op.Version+1
+		return t.one(ErrStale, `UPDATE operations SET state = 'running', node = $1, started_at = $2, progress_at = $2, run_after = $2, version = version + 1
+			WHERE id = $3`, op.Node, t.now.Unix(), op.ID)
+	})
+	return op, err
+}
+
+// givenAway is the work of an operation whose machine another has taken over: it is not broken in its hands any more.
+func givenAway(w portal.Work) portal.Work {
+	w.Broken = false
+	return w
+}
+
 // UnreadArchive is a copy of whose archive nobody has read yet what it holds.
 type UnreadArchive struct {
 	ID      int64

@@ -31,6 +31,7 @@ func scanService(s scanner) (v portal.Service, err error) {
 		q := int(quota.Int64)
 		v.Quota = &q
 	}
+	v.Identity = identityKept(v.Identity)
 	v.LockSince, v.SeenAt, v.ConfigAt, v.LockStaleAt = at(lockSince), at(seen), at(config), at(stale)
 	v.Uptime = time.Duration(uptime) * time.Second
 	if own != "{}" {
@@ -88,7 +89,7 @@ func (db *DB) AddService(ctx context.Context, actor string, s portal.Service, zo
 
 // tellable refuses an identity by which a machine can't be told from others.
 func tellable(v portal.Identity) error {
-	if v.UUID == "" && (v.Made == 0 || v.MACs == "") {
+	if v.UUID == "" && (v.Made == 0 || v.MACs == "") || v.Bare && v.MACs == "" {
 		return portal.Invalid("vmid", "The machine can't be told from others: its config has neither an smbios1 uuid nor a creation time with a network card.")
 	}
 	return nil
@@ -329,9 +330,6 @@ func (db *DB) AcceptMachine(ctx context.Context, actor string, s portal.Service,
 	if reason == "" {
 		return s, portal.Invalid("reason", "Say why, in a few words.")
 	}
-	if err := tellable(s.Identity); err != nil {
-		return s, err
-	}
 	s.Identity.UUID = strings.ToLower(s.Identity.UUID)
 	err := db.update(ctx, "accept machine", func(t *tx) error {
 		known, err := service(ctx, t, s.ID)
@@ -340,6 +338,12 @@ func (db *DB) AcceptMachine(ctx context.Context, actor string, s portal.Service,
 		}
 		if known.State != portal.ServiceMachineGone && known.State != portal.ServiceMachineReplaced {
 			return portal.Refuse(portal.CodeConflict, "The service is %s: its machine is not in question.", known.State.Word())
+		}
+		if known.Identity.Bare && s.Identity.UUID == "" && s.Identity.Made == 0 && s.Identity.MACs != "" {
+			s.Identity.UUID, s.Identity.Made, s.Identity.Bare = known.Identity.UUID, known.Identity.Made, true // its cards were changed by hand
+		}
+		if err := tellable(s.Identity); err != nil {
+			return err
 		}
 		var other, otherUID string
 		err = t.QueryRowContext(ctx, `SELECT name, uid FROM services WHERE id <> $1 AND state <> 'terminated'
@@ -359,7 +363,7 @@ func (db *DB) AcceptMachine(ctx context.Context, actor string, s portal.Service,
 		}
 		if _, err := t.exec(`UPDATE services SET machine_uuid = $1, machine_made = $2, machine_macs = $3, node = $4, status = $5, hardware = $6,
 				seen_at = $7, config_at = $7, unseen = 0, unseen_since = NULL WHERE id = $8`,
-			s.Identity.UUID, s.Identity.Made, s.Identity.MACs, s.Node, s.Status, tojson(s.Hardware), t.now.Unix(), s.ID); err != nil {
+			s.Identity.UUID, madeKept(s.Identity), s.Identity.MACs, s.Node, s.Status, tojson(s.Hardware), t.now.Unix(), s.ID); err != nil {
 			return err
 		}
 		if err := t.followMachine(s.ID); err != nil {

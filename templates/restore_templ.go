@@ -605,7 +605,7 @@ func restoreResult(o OperationView) templ.Component {
 			templ_7745c5c3_Var29 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		if len(o.Proof) > 0 || len(o.Changes) > 0 || o.GoBack != "" || len(o.Ways) > 0 || o.Reinstall.WhyNot != "" {
+		if o.Kind == "restore" && (len(o.Proof) > 0 || len(o.Changes) > 0 || o.GoBack != "" || len(o.Ways) > 0 || o.Reinstall.WhyNot != "") {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 57, "<div class=\"card-body\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
