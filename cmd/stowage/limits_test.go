@@ -35,6 +35,7 @@ var measures = []struct {
 	{"kill", measureKill},
 	{"listing", measureListing},
 	{"calls", measureCalls},
+	{"restore", measureRestore},
 	{"night", measureNight},
 }
 
