@@ -77,6 +77,9 @@ func (e *Engine) Limits(ctx context.Context) portal.Limits {
 	return l
 }
 
+// turnsAtOnce bounds the turns of one round: whoever presses a button waits for no more than those.
+const turnsAtOnce = 250
+
 // Drive makes one round: ends what may not start any more, starts what may, and takes one turn at every
 // operation whose time has come. It gives how many turns were taken.
 func (e *Engine) Drive(ctx context.Context) (turns int, err error) {
@@ -86,7 +89,7 @@ func (e *Engine) Drive(ctx context.Context) (turns int, err error) {
 	if _, err := e.db.Claim(ctx, e.Limits(ctx)); err != nil {
 		return 0, err
 	}
-	due, err := e.db.DueTurns(ctx, e.now(), 1000)
+	due, err := e.db.DueTurns(ctx, e.now(), turnsAtOnce)
 	if err != nil {
 		return 0, err
 	}
