@@ -77,6 +77,9 @@ func (e *Engine) Limits(ctx context.Context) portal.Limits {
 	return l
 }
 
+// turnsAtOnce bounds the turns of one round: whoever presses a button waits for no more than those.
+const turnsAtOnce = 250
+
 // Drive makes one round: ends what may not start any more, starts what may, and takes one turn at every
 // operation whose time has come. It gives how many turns were taken.
 func (e *Engine) Drive(ctx context.Context) (turns int, err error) {
@@ -86,7 +89,7 @@ func (e *Engine) Drive(ctx context.Context) (turns int, err error) {
 	if _, err := e.db.Claim(ctx, e.Limits(ctx)); err != nil {
 		return 0, err
 	}
-	due, err := e.db.DueTurns(ctx, e.now(), 1000)
+	due, err := e.db.DueTurns(ctx, e.now(), turnsAtOnce)
 	if err != nil {
 		return 0, err
 	}
@@ -113,8 +116,12 @@ func (e *Engine) Drive(ctx context.Context) (turns int, err error) {
 	return len(due), ctx.Err()
 }
 
-// Turn takes one turn at an operation: look, decide, one move, save. It never fails for the caller: what goes
-// wrong is kept with the operation and tried again. A panic inside parks the operation after five in a row.
+// movesAtOnce bounds how many turns follow one another without a rest.
+const movesAtOnce = 12
+
+// Turn takes a turn at an operation: look, decide, one move, save. Where that ends a step, the next turn follows at once:
+// between two steps nothing has to be waited for. It never fails for the caller: what goes wrong is kept with the
+// operation and tried again. A panic inside parks the operation after five in a row.
 func (e *Engine) Turn(ctx context.Context, id int64) {
 	e.mu.Lock()
 	if e.working[id] {
@@ -128,7 +135,10 @@ func (e *Engine) Turn(ctx context.Context, id int64) {
 		delete(e.working, id)
 		e.mu.Unlock()
 	}()
-	err := e.guardedTurn(ctx, id)
+	more, err := true, error(nil)
+	for moves := 0; more && err == nil && moves < movesAtOnce; moves++ {
+		more, err = e.guardedTurn(ctx, id)
+	}
 	switch {
 	case err == nil, ctx.Err() != nil:
 	case errors.Is(err, store.ErrStale):
@@ -138,27 +148,29 @@ func (e *Engine) Turn(ctx context.Context, id int64) {
 	}
 }
 
-func (e *Engine) guardedTurn(ctx context.Context, id int64) (err error) {
+// guardedTurn takes one turn. More says that the next one may follow at once.
+func (e *Engine) guardedTurn(ctx context.Context, id int64) (more bool, err error) {
 	defer func() {
 		p := recover()
 		if p == nil {
 			return
 		}
 		e.log.ErrorContext(ctx, "panic in a step", "operation_id", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		err = e.afterPanic(ctx, id, p)
+		more, err = false, e.afterPanic(ctx, id, p)
 	}()
 	op, err := e.db.Operation(ctx, id)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if op.State != portal.StateRunning || op.RunAfter.After(e.now()) {
-		return nil
+		return false, nil
 	}
 	t, err := e.begin(ctx, op)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return t.take()
+	err = t.take()
+	return t.more, err
 }
 
 // afterPanic counts a panic, and holds the operation after the fifth in a row.

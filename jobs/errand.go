@@ -167,6 +167,7 @@ func (t *turn) onward(step string) error {
 	t.op.Step, t.op.Attempt, t.op.RunAfter = step, 0, t.now
 	t.op.Work.Tries, t.op.Work.RefusedSince = 0, time.Time{}
 	t.op.Percent, t.op.DoneBytes, t.op.TotalBytes, t.op.Rate, t.op.LogLines, t.op.WaitsFor = 0, 0, 0, 0, 0, ""
+	t.more = true
 	return t.save("to " + step)
 }
 

@@ -268,7 +268,7 @@ func (t *turn) decide(config pve.GuestConfig, row store.StorageRow, elsewhere st
 	if timing == portal.TimingBefore && !t.op.Evicted {
 		t.op.Step = portal.StepEvict
 	}
-	t.op.RunAfter = t.now
+	t.op.RunAfter, t.more = t.now, t.op.Work.Safety
 	return t.save("preflight")
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"stowage/portal"
 	"stowage/pve"
@@ -48,6 +49,7 @@ func lookReapply(t *turn) (seen portal.Sight, err error) {
 	case t.op.UPID != "": // its task has ended, and it isn't
 	case now.Task:
 		seen.Found, seen.Clean, err = t.findErrand(reapplyTasks)
+	case t.now.Sub(t.op.IntentAt) < time.Second: // just sent: it has a moment to show
 	case t.op.Work.Tries >= reapplyTries:
 		t.failure = "it was accepted and is not in the configuration: " + now.Name
 		return seen, t.over(reapplyFailed(t))

@@ -499,8 +499,12 @@ func (t *turn) plainRestore() portal.Text {
 	return "Your host ended the restore with an error."
 }
 
-// proofPause is how long the guest agent rests between two questions.
-const proofPause = 5 * time.Second
+// The guest agent rests between two questions for a sixteenth of the time that it has been silent, within these: a question
+// that it doesn't answer holds one of its host's workers for seconds.
+const (
+	proofPauseMin = time.Second
+	proofPauseMax = 5 * time.Second
+)
 
 // lookProof waits until the machine runs and its guest agent answers. That it doesn't is told, and is no failure.
 func lookProof(t *turn) (seen portal.Sight, err error) {
@@ -509,7 +513,8 @@ func lookProof(t *turn) (seen portal.Sight, err error) {
 		p = &portal.Proof{Since: t.now.Unix()}
 		t.op.Work.Proof = p
 	}
-	over := t.now.Sub(time.Unix(p.Since, 0)) >= portal.ProofBy
+	silent := t.now.Sub(time.Unix(p.Since, 0))
+	over := silent >= portal.ProofBy
 	s, err := t.status()
 	if err == nil && s.Status == "running" {
 		if !s.Agent || !t.mayAsk() {
@@ -525,7 +530,7 @@ func lookProof(t *turn) (seen portal.Sight, err error) {
 		p.Agent, seen.Done = portal.AgentSilent, true
 		return seen, nil
 	}
-	t.op.RunAfter = t.now.Add(proofPause)
+	t.op.RunAfter = t.now.Add(min(max(silent/16, proofPauseMin), proofPauseMax))
 	return seen, t.over(t.save("proof"))
 }
 

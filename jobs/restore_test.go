@@ -408,8 +408,14 @@ func TestRestoreOutOfTime(t *testing.T) {
 	b := w.newest()
 	w.neverBroken()
 	op := w.restore(b.UID, true)
+	var end func()
+	w.db.Hook = func(point string) {
+		if point == "after restore to reapply" {
+			end = w.inject(pvesim.Fault{Kind: pvesim.NodeDown, Node: "pve1"})
+		}
+	}
 	w.waitFor(time.Hour, "the package is to be applied", func() bool { return w.operation(op.ID).Step == portal.StepReapply })
-	end := w.inject(pvesim.Fault{Kind: pvesim.NodeDown, Node: "pve1"})
+	w.db.Hook = nil
 	w.run(time.Minute)
 	w.clock.set(w.clock.Now().Add(25 * time.Hour))
 	w.run(20 * time.Minute)
@@ -548,5 +554,37 @@ func TestArchivesAreRead(t *testing.T) {
 	}
 	if n := w.sim.Counts()["GET /nodes/{node}/vzdump/extractconfig"]; n != 1 {
 		t.Errorf("asked %d times, want once", n)
+	}
+}
+
+// TestRestoreStepsAtOnce: nobody watches, and yet no step waits for anything but the task before it, the system inside
+// and the next look a second later.
+func TestRestoreStepsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{Product: func(p *portal.Product) { p.SafetyCopy = false }, World: func(sw *pvesim.World) { sw.Guests[0].Agent = "1" }})
+	w.make(1)
+	w.must(w.sim.SetGuest(w.service.VMID, func(g *pvesim.Guest) { g.Cores, g.Memory = 2, 256 }))
+	asked := w.clock.Now()
+	op := w.restore(w.newest().UID, true)
+	for !op.State.Final() && w.clock.Now().Before(asked.Add(5*time.Minute)) {
+		w.clock.set(w.clock.Now().Add(time.Second))
+		_, err := w.engine.Drive(t.Context())
+		w.must(err)
+		op = w.operation(op.ID)
+	}
+	if op.State != portal.StateSucceeded || len(op.Work.Changes) == 0 {
+		t.Fatalf("%s, changed %+v\n%s", op.State, op.Work.Changes, w.story())
+	}
+	busy := op.EndedAt.Sub(asked)
+	var booted time.Time
+	for _, task := range w.sim.Tasks() {
+		if task.Start.Before(asked) {
+			continue
+		}
+		busy -= task.End.Sub(task.Start)
+		booted = task.End.Add(5 * time.Second)
+	}
+	if busy -= 5 * time.Second; busy > 6*time.Second || op.EndedAt.Sub(booted) > 2*time.Second {
+		t.Errorf("%s besides tasks and boot, ended %s after the boot\n%s", busy, op.EndedAt.Sub(booted), w.story())
 	}
 }

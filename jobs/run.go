@@ -14,7 +14,7 @@ import (
 
 // paces at which the parts are woken. What is due stands in the database; waking late loses nothing.
 const (
-	driveEvery    = time.Second
+	driveEvery    = 500 * time.Millisecond
 	watchEvery    = time.Second
 	tickEvery     = 15 * time.Second
 	syncEvery     = 10 * time.Second

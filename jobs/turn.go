@@ -69,6 +69,7 @@ type turn struct {
 	archive  *store.Archive // the archive that the dump made
 	doubted  bool           // the listing in which it was looked for proves nothing
 	victim   *portal.Copy   // chosen by look for intend
+	more     bool           // a step is over: the next turn needn't wait
 
 	config  pve.GuestConfig // of the machine, as compare read it
 	running bool            // whether it ran then
@@ -180,6 +181,9 @@ func (t *turn) request(s step) error {
 	}
 	upid, err := s.send(t)
 	switch {
+	case err == nil && upid == "" && t.op.Kind.OnMachine():
+		t.op.ProgressAt = t.now // it is done with the answer: what is seen now counts
+		t.more = true
 	case err == nil:
 		t.op.UPID, t.op.ProgressAt = upid, t.now
 		t.op.RunAfter = t.now.Add(t.pace())
@@ -209,10 +213,11 @@ func (t *turn) wait(seen portal.Sight) error {
 	if seen.Grew {
 		t.op.ProgressAt = t.now
 	}
+	t.op.RunAfter = t.now.Add(t.pace())
 	if seen.Task == portal.TaskUnreachable && t.failure != "" {
 		t.op.WaitsFor, t.op.StaffReason = unreachable, t.failure
+		t.op.RunAfter = t.now.Add(max(t.pace(), unreachablePace))
 	}
-	t.op.RunAfter = t.now.Add(t.pace())
 	return t.save("progress")
 }
 
@@ -220,7 +225,10 @@ func (t *turn) wait(seen portal.Sight) error {
 const (
 	watchedPace  = time.Second // somebody has the page open
 	ordinaryPace = 10 * time.Second
-	closePace    = time.Second // it ends within seconds: its host stands idle until that is seen
+	closePace    = time.Second     // it ends within seconds: its host stands idle until that is seen
+	awaitedPace  = 2 * time.Second // somebody waits for their machine
+
+	unreachablePace = 5 * time.Second // at least, where a host doesn't answer: each question takes its time
 )
 
 // pace is how soon to look again: every second while somebody watches, and sooner than every ten seconds where a task is
@@ -228,6 +236,9 @@ const (
 func (t *turn) pace() time.Duration {
 	if t.e.db.IsWatched(t.op.ServiceID) {
 		return watchedPace
+	}
+	if t.op.Kind.OnMachine() || t.op.Work.Safety {
+		return t.machinePace()
 	}
 	if t.op.UPID == "" || t.now.Sub(t.op.ProgressAt) >= ordinaryPace {
 		return ordinaryPace // nothing that could be foreseen, or it came otherwise
@@ -240,6 +251,20 @@ func (t *turn) pace() time.Duration {
 		return min(max(seconds, closePace), ordinaryPace)
 	}
 	return ordinaryPace
+}
+
+// machinePace is how soon to look again at work on a machine. What a person has asked for is seen to end within a second
+// or two, however little it tells of how far it is: the machine is down meanwhile. What nobody asked for may be seen as
+// late as it has taken already.
+func (t *turn) machinePace() time.Duration {
+	age := t.now.Sub(t.op.IntentAt)
+	switch {
+	case t.op.UPID == "":
+		return ordinaryPace // it isn't known whether anything began
+	case !t.op.Manual:
+		return min(max(age, closePace), ordinaryPace)
+	}
+	return min(max(age/300, closePace), awaitedPace)
 }
 
 // refusedPause is how long work that was refused waits before it asks again.
@@ -310,7 +335,7 @@ func (t *turn) cannotLook(err error) error {
 		return t.giveUp()
 	}
 	t.op.WaitsFor = waits
-	t.op.RunAfter = t.now.Add(max(t.pace(), 5*time.Second))
+	t.op.RunAfter = t.now.Add(max(t.pace(), unreachablePace))
 	return t.save("cannot look")
 }
 

@@ -31,10 +31,13 @@ var measures = []struct {
 	{"fair", measureFair},
 	{"pages", measurePages},
 	{"streams", measureStreams},
+	{"memory", measureMemory},
 	{"start", measureStart},
 	{"kill", measureKill},
 	{"listing", measureListing},
 	{"calls", measureCalls},
+	{"expire", measureExpire},
+	{"restore", measureRestore},
 	{"night", measureNight},
 }
 

@@ -43,19 +43,33 @@ func newYard(t *testing.T, plan nightPlan, speed float64) *yard {
 		worlds = append(worlds, w)
 	}
 	s.engine.Close()
-	text, err := json.Marshal(yardWorlds{speed, worlds})
-	s.must(err)
-	file := filepath.Join(s.dir, "worlds.json")
-	s.must(os.WriteFile(file, text, 0o600))
-	s.worlds = launch(t, standInNamed(t, "worlds"), newFast(1), file)
 	var up []yardCluster
-	s.must(json.Unmarshal([]byte(s.worlds.says(&s.worlds.out, `(?m)^(\[.*\])$`)), &up))
+	s.worlds, up = playing(t, s.dir, yardWorlds{speed, worlds})
 	for c, u := range up {
 		s.urls = append(s.urls, u.URL)
 		_, err := s.raw.Exec(`UPDATE servers SET endpoints = json_array(?), fingerprints = json_array(?) WHERE name = ?`, u.URL, u.Fingerprint, clusterName(c))
 		s.must(err)
 	}
 	return s
+}
+
+// playing starts a process that plays clusters.
+func playing(t *testing.T, dir string, in yardWorlds) (*program, []yardCluster) {
+	t.Helper()
+	text, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "worlds.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := launch(t, standInNamed(t, "worlds"), newFast(1), file)
+	var up []yardCluster
+	if err := json.Unmarshal([]byte(p.says(&p.out, `(?m)^(\[.*\])$`)), &up); err != nil {
+		t.Fatal(err)
+	}
+	return p, up
 }
 
 // launch starts the portal.
