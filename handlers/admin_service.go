@@ -20,13 +20,14 @@ func (s *Site) showAnyService(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	v.page = pageNumber(c)
 	f := s.frame(c, portal.Verbatim(v.Service.Name), templates.AreaAdminServices)
 	f.Zone = v.Schedule.Zone
 	f.Crumbs = []templates.Crumb{{Text: "Services", Href: "/admin/services"}, {Text: portal.Verbatim(v.Service.Name)}}
 	head := v.head("")
 	head.Client, head.Staff = v.Client.Name, true
 	page := templates.AdminServicePage{
-		Frame: f, Service: head, Notices: v.notices(), Facts: v.staffFacts(), Counter: v.counterView(), Ledger: v.ledger(), List: v.list(),
+		Frame: f, Service: head, Notices: v.notices(), Facts: v.staffFacts(), Counter: v.counterView(), Ledger: v.ledger(), List: v.list("/admin/services/" + v.Service.UID),
 	}
 	if v.Schedule.Enabled() {
 		page.Schedule = portal.Say("%s (%s)", v.Schedule.Describe(), v.Schedule.Zone)

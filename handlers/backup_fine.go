@@ -20,7 +20,7 @@ func (s *Site) acceptBackup(c echo.Context) error {
 	if err != nil {
 		return s.backupsAgain(c, err, "", nil)
 	}
-	return s.done(c, "Good: this copy is relied on from now on.", path(uid, "backups")+"#backup-"+backup)
+	return s.done(c, "Good: this copy is relied on from now on.", backToCopy(c))
 }
 
 // dismissBackup clears the row of a copy that is no more: the client has seen it.

@@ -35,5 +35,5 @@ func (s *Site) saveNote(c echo.Context) error {
 			}
 		})
 	}
-	return s.done(c, "The note is saved.", path(uid, "backups")+"#backup-"+backup)
+	return s.done(c, "The note is saved.", backToCopy(c))
 }

@@ -30,7 +30,7 @@ func (s *Site) protectBackup(c echo.Context) error {
 	if !protect {
 		text = "The protection is being ended."
 	}
-	return s.done(c, text, path(uid, "backups")+"#backup-"+c.Param("backup"))
+	return s.done(c, text, backToCopy(c))
 }
 
 func wantsProtection(form web.Form) (bool, error) {

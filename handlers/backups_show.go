@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/labstack/echo/v4"
 
@@ -19,6 +20,7 @@ func (s *Site) showBackups(c echo.Context) error {
 	if v.counter.Hidden {
 		return web.See(c, v.path())
 	}
+	v.page = pageNumber(c)
 	page, err := s.backupsPage(c, v)
 	if err != nil {
 		return err
@@ -51,6 +53,7 @@ func (s *Site) backupsAgain(c echo.Context, err error, note string, change func(
 		if err != nil {
 			return nil, err
 		}
+		v.page = pageNumber(c)
 		page, err := s.backupsPage(c, v)
 		if err != nil {
 			return nil, err
@@ -61,4 +64,13 @@ func (s *Site) backupsAgain(c echo.Context, err error, note string, change func(
 		}
 		return page.View(), nil
 	})
+}
+
+// backToCopy is the address of a copy in the list: the page that the form was on, and the row there.
+func backToCopy(c echo.Context) string {
+	address := path(c.Param("uid"), "backups")
+	if page := pageNumber(c); page > 1 {
+		address += "?page=" + strconv.Itoa(page)
+	}
+	return address + "#backup-" + c.Param("backup")
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -128,11 +129,13 @@ func (s *Site) pieces(c echo.Context) (func(context.Context) ([]templates.Fragme
 	look := func(ctx context.Context) (*shown, error) { return s.lookAt(ctx, clientID, uid, l) }
 	switch c.QueryParam("page") {
 	case "", "backups":
+		list, _ := strconv.Atoi(c.QueryParam("list")) // what is none is the first
 		return func(ctx context.Context) ([]templates.Fragment, error) {
 			v, err := look(ctx)
 			if err != nil {
 				return nil, err
 			}
+			v.page = list
 			return v.backupsPage(templates.Frame{}).Fragments(), nil
 		}, nil
 	case "snapshots":

@@ -22,6 +22,7 @@ type shown struct {
 	counter portal.Counter
 	snaps   portal.Counter  // of snapshots
 	places  map[int64]place // of its operations that wait, by id
+	page    int             // of the list of copies, from 1; 0 = the first
 }
 
 // place is where an operation stands in the line of its host.

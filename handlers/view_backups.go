@@ -13,7 +13,7 @@ func (v *shown) backupsPage(f templates.Frame) templates.BackupsPage {
 	f.Crumbs, f.Zone = v.crumbs(templates.Crumb{Text: "Backups"}), v.Schedule.Zone
 	return templates.BackupsPage{
 		Frame: f, Service: v.head(templates.TabBackups), Notices: v.notices(), Protection: v.protection(), Counter: v.counterView(),
-		BackupNow: v.backupNow(), Running: v.runningCards(), List: v.list(), Schedule: v.schedule(), Ledger: v.ledger(), Live: true,
+		BackupNow: v.backupNow(), Running: v.runningCards(), Idle: v.idleBackups(), List: v.list(v.path("backups")), Schedule: v.schedule(), Ledger: v.ledger(), Live: true,
 	}
 }
 
@@ -41,8 +41,8 @@ func (v *shown) backupNow() templates.BackupNow {
 	return b
 }
 
-// list is the list of copies, newest first. A copy that is being made stands above it, with its progress.
-func (v *shown) list() templates.BackupList {
+// list is the list of copies, newest first, on the page at address. A copy that is being made stands above it, with its progress.
+func (v *shown) list(address string) templates.BackupList {
 	var next string
 	if e := v.coming(); e.Victim != nil {
 		next = e.Victim.UID
@@ -54,18 +54,34 @@ func (v *shown) list() templates.BackupList {
 		}
 	}
 	var list templates.BackupList
-	for _, b := range v.Backups {
-		if b.Class == portal.ClassExternal || b.Class == portal.ClassRunning && shownAbove[b.ID] {
-			continue
-		}
+	listed := slices.DeleteFunc(slices.Clone(v.Backups), func(b portal.Backup) bool {
+		return b.Class == portal.ClassExternal || b.Class == portal.ClassRunning && shownAbove[b.ID]
+	})
+	first := (v.listPage(len(listed)) - 1) * copiesPerPage
+	for _, b := range listed[first:min(first+copiesPerPage, len(listed))] {
 		row := v.row(b)
-		row.Next = next != "" && b.UID == next
+		row.Next, row.Page = next != "" && b.UID == next, v.listPage(len(listed))
 		list.Rows = append(list.Rows, row)
+	}
+	list.Page = v.listPage(len(listed))
+	list.Paging = numbered(address, "", list.Page, copiesPerPage, len(list.Rows), len(listed))
+	for _, way := range []*string{&list.Paging.Prev, &list.Paging.Next} {
+		if *way != "" {
+			*way += "#backups"
+		}
 	}
 	if v.Service.QuotaIn(v.Product) == 0 {
 		list.Empty = "Your package includes no backups."
 	}
 	return list
+}
+
+// copiesPerPage is how many copies are listed at once.
+const copiesPerPage = 30
+
+// listPage is the page of the list that is shown: the last where fewer are left than were asked for.
+func (v *shown) listPage(copies int) int {
+	return max(1, min(v.page, (copies+copiesPerPage-1)/copiesPerPage))
 }
 
 // row is one copy.

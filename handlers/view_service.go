@@ -200,7 +200,10 @@ func (v *shown) servicePage(f templates.Frame) templates.ServicePage {
 	f.Crumbs, f.Zone = v.crumbs(), v.Schedule.Zone
 	p := templates.ServicePage{
 		Frame: f, Service: v.head(templates.TabOverview), Notices: v.notices(), Protection: v.protection(), Counter: v.counterView(),
-		Hardware: v.hardware(), Facts: v.facts(), Running: v.runningCards(), Ledger: v.ledger(), BackupNow: v.backupNow().Act, Acts: v.machineActs(), Live: true,
+		Hardware: v.hardware(), Facts: v.facts(), Running: v.runningCards(), Idle: v.idleMachine(), Ledger: v.ledger(), BackupNow: v.backupNow().Act, Acts: v.machineActs(), Live: true,
+	}
+	if !v.snaps.Hidden {
+		p.Snapshots, p.SnapshotFacts = v.snapshotCounter(), v.idleSnapshots()
 	}
 	if newest := v.newest(); newest != nil {
 		p.Newest = v.ago(newest.Start())

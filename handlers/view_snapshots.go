@@ -15,8 +15,8 @@ func (v *shown) snapshotsPage(f templates.Frame, seen store.SnapshotsView, still
 	f.Crumbs, f.Zone = v.crumbs(templates.Crumb{Text: "Snapshots"}), v.Schedule.Zone
 	p := templates.SnapshotsPage{
 		Frame: f, Service: v.head(templates.TabSnapshots), Notices: v.notices(), Days: v.Product.SnapshotDays, Backups: !v.counter.Hidden,
-		Counter: templates.Counter{Used: v.snaps.Count, Quota: v.snaps.Quota, Running: v.snaps.Running, Of: "snapshots"},
-		Take:    v.takeSnapshot(), Running: v.runningCards(), List: v.snapshotList(seen, still), Live: true, NowMilli: v.Now.UnixMilli(),
+		Counter: v.snapshotCounter(),
+		Take:    v.takeSnapshot(), Running: v.runningCards(), Idle: v.idleSnapshots(), List: v.snapshotList(seen, still), Live: true, NowMilli: v.Now.UnixMilli(),
 	}
 	for _, line := range v.Recent {
 		if snapshotWork(line.Kind) && len(p.Recent) < 3 {
@@ -24,6 +24,11 @@ func (v *shown) snapshotsPage(f templates.Frame, seen store.SnapshotsView, still
 		}
 	}
 	return p
+}
+
+// snapshotCounter counts snapshots against their places.
+func (v *shown) snapshotCounter() templates.Counter {
+	return templates.Counter{Used: v.snaps.Count, Quota: v.snaps.Quota, Running: v.snaps.Running, Of: "snapshots"}
 }
 
 func snapshotWork(k portal.Kind) bool {

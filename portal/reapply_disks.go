@@ -168,7 +168,7 @@ func (r *reapplier) attach(name string, said Text, key string, u MachineDrive, o
 		return MachineDrive{}, false
 	}
 	r.out = append(r.out, Change{Name: name, Kind: ChangeAttach, Key: key, From: u.Key, To: u.Volid, Volid: u.Volid, Storage: u.Storage, Options: options, Live: hotplugged(key),
-		What: Say("%s %s", said, key), Before: Say("not attached (%s)", u.Key), After: Verbatim(u.Volid)})
+		What: Say("%s %s", said, key), Before: "not attached", After: "attached again"}) // clients read it: no name of a volume
 	r.m.Unused = slices.DeleteFunc(r.m.Unused, func(o MachineDrive) bool { return o.Key == u.Key })
 	d := MachineDrive{Key: key, Volid: u.Volid, Storage: u.Storage, Size: u.Size, Options: options}
 	r.m.Drives = append(r.m.Drives, d)
@@ -213,7 +213,7 @@ func (r *reapplier) findData(system MachineDrive) (MachineDrive, bool) {
 		return MachineDrive{}, false
 	}
 	r.out = append(r.out, Change{Name: "data_create", Kind: ChangeCreate, Key: want.Device, Storage: storage, Size: want.Bytes(), Format: place.Format(), Live: hotplugged(want.Device),
-		What: Say("%s %s", dataRole.said, want.Device), Before: "none [thing]", After: Say("%s on %s, new and empty", Size(want.Bytes()), storage)})
+		What: Say("%s %s", dataRole.said, want.Device), Before: "none [thing]", After: Say("%s, new and empty", Size(want.Bytes()))})
 	name := "vm-0-disk-0"
 	if place.Format() != "" {
 		name += "." + place.Format()

@@ -17,6 +17,7 @@ type BackupsPage struct {
 	Counter    Counter
 	BackupNow  BackupNow
 	Running    []Running
+	Idle       Idle
 	List       BackupList
 	Schedule   Schedule
 	Ledger     Ledger
@@ -91,6 +92,7 @@ type Running struct {
 type BackupList struct {
 	Rows   []BackupRow
 	Paging Paging
+	Page   int         // from 1; 0 is the first
 	Empty  portal.Text // the sentence when there is no copy yet; "" has a good one
 }
 
@@ -121,6 +123,7 @@ type BackupRow struct {
 	ShowFine    bool   // offer "It's fine" on a suspect copy
 	ShowDismiss bool   // offer to clear the row of a copy that is no more
 	Operation   string // uid of the operation that wrote it, "" leaves the link out
+	Page        int    // of the list that it is on, from 1; 0 is the first
 
 	restoreAbove bool   // the reason against restoring stands above the list
 	protectAbove bool   // the reason against protecting stands above the list
@@ -128,11 +131,12 @@ type BackupRow struct {
 }
 
 // sharedReasons are the reasons for which several copies can't be protected, and can't be removed, all for the same
-// one: they are said once above the list. Each is "" when there is none.
+// one, and why most can't be restored: they are said once above the list. Each is "" when there is none.
 type sharedReasons struct{ protect, remove, restore portal.Text }
 
 func sharedOf(list BackupList) (s sharedReasons) {
 	var protect, remove, restore []portal.Text
+	restorable := 0
 	for _, row := range list.Rows {
 		if row.ShowProtect && !row.Protect.Can {
 			protect = append(protect, row.Protect.WhyNot)
@@ -140,11 +144,14 @@ func sharedOf(list BackupList) (s sharedReasons) {
 		if !row.HideRemove && !row.Remove.Can && row.Remove.WayOut == nil {
 			remove = append(remove, row.Remove.WhyNot)
 		}
-		if !row.HideRestore && !row.Restore.Can && row.Restore.WhyNot != "" {
+		if row.HideRestore {
+			continue
+		}
+		if restorable++; !row.Restore.Can {
 			restore = append(restore, row.Restore.WhyNot)
 		}
 	}
-	return sharedReasons{common(protect), common(remove), common(restore)}
+	return sharedReasons{common(protect), common(remove), most(restore, restorable)}
 }
 
 // common gives what two or more texts all say, or "".
@@ -153,6 +160,22 @@ func common(texts []portal.Text) portal.Text {
 		return ""
 	}
 	return texts[0]
+}
+
+// usable tells whether anything can ever be done with the copies here: staff look only.
+func (l BackupList) usable() bool {
+	return slices.ContainsFunc(l.Rows, func(r BackupRow) bool { return !r.HideRestore || !r.HideRemove })
+}
+
+// most gives what more than half of so many rows say, or "".
+func most(texts []portal.Text, rows int) portal.Text {
+	n := map[portal.Text]int{}
+	for _, t := range texts {
+		if n[t]++; t != "" && 2*n[t] > rows {
+			return t
+		}
+	}
+	return ""
 }
 
 // on leaves the reasons of a row to the lines above the list where they stand there.
@@ -166,6 +189,24 @@ func (s sharedReasons) on(row BackupRow) BackupRow {
 		}
 	}
 	return row
+}
+
+// form is the address that a form of a copy's row is sent to. It carries the page of the list, to come back to it.
+func (r BackupRow) form(h ServiceHead, what string) string {
+	address := h.path("/backups/" + r.UID + "/" + what)
+	if r.Page > 1 {
+		address += "?page=" + strconv.Itoa(r.Page)
+	}
+	return address
+}
+
+// events is the address of the page's stream. It says which page of the list is open.
+func (v BackupsPage) events() string {
+	url := eventsURL(v.Live, v.Service.UID, "backups")
+	if url != "" && v.List.Page > 1 {
+		url += "&list=" + strconv.Itoa(v.List.Page)
+	}
+	return url
 }
 
 func protectWhyID(row BackupRow) string {

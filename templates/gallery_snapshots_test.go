@@ -29,6 +29,7 @@ func snapshotsPage(rows ...SnapshotRow) SnapshotsPage {
 	return SnapshotsPage{
 		Frame: serviceFrame(portal.Say("Snapshots of %s", "h100")), Service: snapHead(), Days: 3, Backups: true, Live: true, NowMilli: galleryNow.UnixMilli(),
 		Counter: Counter{Used: len(rows), Quota: 3, Of: "snapshots"}, Take: TakeSnapshot{Act: Allowed(), ShowMemory: true, Memory: true}, List: SnapshotList{Rows: rows},
+		Idle: idleNothing(),
 	}
 }
 

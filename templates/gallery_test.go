@@ -184,10 +184,22 @@ func backupsPage() BackupsPage {
 		Protection: Protection{Sentence: portal.Sentences(portal.Say("If it broke now you would lose %s.", portal.Duration(23*time.Hour+4*time.Minute)), portal.Say("With this schedule at most about %s.", portal.Say("%d h", 24)), portal.Say("A restore takes %s.", portal.Say("%d–%d minutes", 4, 9))), Tone: ToneGood},
 		Counter:    Counter{Used: 3, Quota: 10},
 		BackupNow:  BackupNow{Act: Allowed()},
+		Idle:       idleBackups(),
 		List:       BackupList{Rows: rows(3)},
 		Schedule:   nightly(),
 		Ledger:     Ledger{Dots: dots(mixedDots)},
 	}
+}
+
+func idleBackups() Idle {
+	return Idle{Facts: []IdleFact{
+		{Name: "Last backup", At: nightAt(1), Hint: Listed(portal.Say("done in %s", Duration(6*time.Minute)), Bytes(41<<30)), Href: "/x"},
+		{Name: "Next run", At: nightAt(0), Hint: nightAt(0).Ago, None: "none planned"},
+	}}
+}
+
+func idleNothing() Idle {
+	return Idle{Facts: []IdleFact{{Name: "Last done", None: "nothing yet"}, {Name: "Ends next", None: "none [snapshot]"}}}
 }
 
 func runningBackup() Running {
@@ -294,8 +306,9 @@ func gallery() []picture {
 		NextRun: RunAt(night(0), galleryNow, berlin), Schedule: portal.Say("Every night %s", "03:00"), BackupNow: Allowed(),
 		Hardware: []Fact{{Name: "Processor", Value: portal.Count(2, "1 core", "%d cores")}, {Name: "Memory", Value: Bytes(4 << 30)}, {Name: portal.Say("Disk %s", "scsi0"), Value: Bytes(32 << 30), Hint: "not in backups"}},
 		Facts:    []Fact{{Name: "Package", Value: portal.Verbatim("VM M")}, {Name: "Host", Value: portal.Verbatim("pve1")}},
-		Ledger:   Ledger{Dots: dots(mixedDots)}, Recent: operationRows()[1:5],
+		Ledger:   Ledger{Dots: dots(mixedDots)}, Recent: operationRows()[1:5], Idle: Idle{Facts: idleBackups().Facts[:1]},
 	}
+	service.Service.Snapshots, service.Snapshots, service.SnapshotFacts = true, Counter{Used: 2, Quota: 3, Of: "snapshots"}, idleNothing()
 	add("service", service)
 	busy := service
 	busy.Service.Status = Status{State: "busy", Text: "Busy", Detail: portal.Say("Backing up since %s", "02:01")}

@@ -52,10 +52,10 @@ func TestSpeech(t *testing.T) {
 	for _, percent := range []int{5, 24, 25, 26, 49, 50, 63, 74, 75, 76, 99, 100} {
 		run.Percent = percent
 		run.Version++
-		s.send(t, Fragment{EventRunning, running(view.Service, []Running{run})})
+		s.send(t, Fragment{EventRunning, rightNow(view.Service, []Running{run}, Idle{})})
 		wait(fmt.Sprintf(`document.querySelector(".run progress")?.value === %d && document.title.startsWith("(%d %%) h100 · ")`, percent, percent))
 	}
-	s.send(t, Fragment{EventRunning, running(view.Service, nil)})
+	s.send(t, Fragment{EventRunning, rightNow(view.Service, nil, Idle{})})
 	wait(`!document.querySelector(".run")`)
 	s.send(t, Fragment{EventNotices, notices([]Notice{NoticeSuspended()})})
 	wait(`!!document.querySelector("[data-notice]")`)

@@ -16,7 +16,7 @@ import (
 	"stowage/static"
 )
 
-// stage is a backups page with an event stream that the test holds in its hands.
+// stage is a live page, most often the backups page, with an event stream that the test holds in its hands.
 type stage struct {
 	*httptest.Server
 	sync.Mutex
@@ -27,15 +27,21 @@ type stage struct {
 }
 
 func newStage(t *testing.T, page BackupsPage) *stage {
-	s := &stage{page: page, events: make(chan string, 16), drop: make(chan struct{}), over: make(chan struct{})}
+	s := &stage{page: page}
+	s.open(t, page.Service.path(""), "/backups", func() View { return s.page })
+	return s
+}
+
+// open begins to serve what view gives at that time.
+func (s *stage) open(t *testing.T, base, rest string, view func() View) {
+	s.events, s.drop, s.over = make(chan string, 16), make(chan struct{}), make(chan struct{})
 	mux := http.NewServeMux()
 	mux.Handle(static.Prefix, static.Handler())
-	base := page.Service.path("")
-	mux.HandleFunc("GET "+base+"/backups", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET "+base+rest, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Security-Policy", policy)
 		s.Lock()
 		defer s.Unlock()
-		fmt.Fprint(w, render(t, s.page.View()))
+		fmt.Fprint(w, render(t, view().View()))
 	})
 	mux.HandleFunc("GET "+base+"/events", func(w http.ResponseWriter, r *http.Request) {
 		s.Lock()
@@ -69,7 +75,6 @@ func newStage(t *testing.T, page BackupsPage) *stage {
 		s.CloseClientConnections()
 		s.Close()
 	})
-	return s
 }
 
 // send sends one fragment as an event.
@@ -147,16 +152,16 @@ func TestLive(t *testing.T) {
 	// A backup begins: bar, tab title and spoken words follow.
 	run := runningBackup()
 	run.Percent, run.Version = 10, 2
-	s.send(t, Fragment{EventRunning, running(page.Service, []Running{run})})
+	s.send(t, Fragment{EventRunning, rightNow(page.Service, []Running{run}, Idle{})})
 	until("progress", `document.querySelector(".run progress")?.value === 10`)
 	until("tab title", `document.title.startsWith("(10 %) h100")`)
 	run.Percent, run.Version = 55, 5
-	s.send(t, Fragment{EventRunning, running(page.Service, []Running{run})})
+	s.send(t, Fragment{EventRunning, rightNow(page.Service, []Running{run}, Idle{})})
 	until("spoken words", `document.querySelector("[data-live-say]").textContent === "Backing up h100: 55 percent"`)
 
 	// What is older never comes back; and the event after it shows that it was seen.
 	run.Percent, run.Version = 30, 4
-	s.send(t, Fragment{EventRunning, running(page.Service, []Running{run})})
+	s.send(t, Fragment{EventRunning, rightNow(page.Service, []Running{run}, Idle{})})
 	s.send(t, Fragment{EventCounter, counter(Counter{Used: 4, Quota: 10, Running: 1})})
 	until("counter", `document.querySelector("[data-count=backups]").textContent === "4/10"`)
 	holds("the older progress stayed out", `document.querySelector(".run progress").value === 55`)
@@ -193,7 +198,7 @@ func TestLive(t *testing.T) {
 	// And it comes back.
 	s.set(func(s *stage) { s.drop = make(chan struct{}) })
 	until("back", `document.querySelector("[data-live-lost]").hidden`)
-	s.send(t, Fragment{EventRunning, running(page.Service, nil)})
+	s.send(t, Fragment{EventRunning, rightNow(page.Service, nil, Idle{})})
 	until("the end", `!document.querySelector(".run") && document.title === "Backups of h100 · Stowage"`)
 	until("the end is spoken", `document.querySelector("[data-live-say]").textContent.startsWith("Backing up h100 has ended")`)
 

@@ -327,7 +327,7 @@ func TestStaleRunShowsNoFigures(t *testing.T) {
 	t.Parallel()
 	r := runningBackup()
 	r.Stale = "We can't reach your host since 02:02."
-	out := render(t, running(head(""), []Running{r}))
+	out := render(t, rightNow(head(""), []Running{r}, Idle{}))
 	for _, figure := range []string{"63", "20 of 32 GiB", "210 MiB/s", "2 min left"} {
 		if strings.Contains(out, figure) {
 			t.Errorf("a stale run still shows %q", figure)

@@ -78,11 +78,15 @@ type ServicePage struct {
 	Hardware   []Fact      // "2 cores", "4 GiB RAM", "scsi0 32 GiB"
 	Facts      []Fact      // product, server, node, zone …
 	Running    []Running
+	Idle       Idle
 	Ledger     Ledger
 	Recent     []OperationRow
 	BackupNow  Act
 	Acts       MachineActs
 	Live       bool // connect to the event stream
+
+	Snapshots     Counter // where Service.Snapshots says that there is a page of them
+	SnapshotFacts Idle
 }
 
 // Fact is a word and its value.

@@ -16,6 +16,7 @@ type SnapshotsPage struct {
 	Days     int  // that a snapshot lives
 	Backups  bool // the machine has backups to tell snapshots from
 	Running  []Running
+	Idle     Idle
 	List     SnapshotList
 	Recent   []OperationRow
 	Live     bool  // connect to the event stream
@@ -60,6 +61,8 @@ type SnapshotRow struct {
 	Remove      Act
 	Edit        bool // the description may be changed
 	Actions     bool // there is anything to be done with it
+
+	above portal.Text // the reason that stands above the list
 }
 
 // RollbackPage asks before a machine is put back.
@@ -97,10 +100,35 @@ func unixText(seconds int64) string { return strconv.FormatInt(seconds, 10) }
 
 // snapshotWhyID names the line with the reason against an action: one line where both have the same.
 func snapshotWhyID(row SnapshotRow, act Act) string {
+	if act.WhyNot == row.above {
+		return "snapshots-why"
+	}
 	if act.WhyNot == row.Remove.WhyNot {
 		return "delete-why-" + row.UID
 	}
 	return "rollback-why-" + row.UID
+}
+
+// commonSnapshotReason is why most snapshots can be neither rolled back to nor removed, as while something else runs: it
+// is said once above the list.
+func commonSnapshotReason(list SnapshotList) portal.Text {
+	var why []portal.Text
+	rows := 0
+	for _, row := range list.Rows {
+		if !row.Actions {
+			continue
+		}
+		if rows++; !row.Rollback.Can && row.Rollback.WhyNot == row.Remove.WhyNot {
+			why = append(why, row.Rollback.WhyNot)
+		}
+	}
+	return most(why, rows)
+}
+
+// under leaves a reason to the line above the list.
+func (r SnapshotRow) under(why portal.Text) SnapshotRow {
+	r.above = why
+	return r
 }
 
 func snapshotClass(row SnapshotRow) string {

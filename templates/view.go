@@ -196,4 +196,7 @@ const (
 	EventSummary    = "summary"    // newest copy and next run
 	EventMachine    = "machine"    // what can be done with the machine itself
 	EventTake       = "take"       // the button of a new snapshot
+
+	EventSnapshots    = "snapshots"     // on a service's own page: 2/3
+	EventSnapshotEnds = "snapshot-ends" // on a service's own page: the latest work on snapshots, and which ends next
 )

@@ -1,8 +1,8 @@
 // Live pages: the event stream of a service replaces the pieces that say sse-swap.
 //
 // Each event carries a whole piece, so nothing has to be kept in order; still an older piece never replaces a newer
-// one (data-version), what somebody is typing into waits, drafts are kept, and opened parts stay open. While the stream is down the
-// page says so, hides the progress and asks for itself every ten seconds.
+// one (data-version), what somebody is typing into, pressing or aiming at waits, drafts are kept, and opened parts stay
+// open. While the stream is down the page says so, hides the progress and asks for itself every ten seconds.
 import htmx from "htmx.org";
 import "htmx-ext-sse";
 
@@ -76,6 +76,7 @@ const page = document.querySelector("[data-live]");
 const silence = 45_000; // the server sends "ping" every 15 s: a stream that is silent for longer is dead
 const every = 10_000;
 const together = 50; // what comes within so many ms is exchanged at once: a card that goes and the row that comes in its place move the list once
+const aiming = 1500; // a pointer that moved over a list within so many ms is on its way to something there
 
 if (page) live(page);
 
@@ -90,6 +91,7 @@ function live(page) {
   let noticed; // the kinds of banners that are there; they were read with the page
   let heard = Date.now();
   let pressed = null; // what the pointer is held down on
+  let aimed = { at: null, when: 0 }; // what the pointer moved over last, and when
   let isLost = false;
 
   let stream;
@@ -115,6 +117,8 @@ function live(page) {
       pressed = null;
       setTimeout(flush);
     });
+  // A list that grows moves what somebody is about to press: it waits until the pointer rests.
+  page.addEventListener("pointermove", (event) => (aimed = { at: event.target, when: performance.now() }));
   page.addEventListener("submit", () => waiting.clear());
   setInterval(() => {
     if (document.hidden && stream?.paused) return;
@@ -196,6 +200,10 @@ function live(page) {
   function isBusy(element) {
     const active = document.activeElement;
     if (pressed && element.contains(pressed)) return true;
+    if (element.id === "list" && element.contains(aimed.at) && performance.now() - aimed.when < aiming) {
+      setTimeout(flush, aiming);
+      return true;
+    }
     return element.contains(active) && active.matches("input:not([type=hidden]), textarea, select");
   }
 
