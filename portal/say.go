@@ -193,9 +193,10 @@ func Wording(key string) string {
 // Fill puts args into a wording in the manner of fmt. Without args the wording is taken as it stands. One that has a
 // place less than there are args belongs to a count and doesn't name the number, which is then left out: "1 backup of
 // %s"; and one without a place says all in words: "the next one". A wording that numbers its places ("%[2]s") is taken
-// at its word.
+// at its word. A wording whose places have a width of three digits or more, or one that an argument gives, is none of
+// ours: it is damaged, would fill a page with blanks, and is given as it stands.
 func Fill(wording string, args []any) string {
-	if len(args) == 0 {
+	if len(args) == 0 || tooWide(wording) {
 		return wording
 	}
 	if strings.Contains(wording, "%[") {
@@ -208,6 +209,27 @@ func Fill(wording string, args []any) string {
 		args = args[1:]
 	}
 	return fmt.Sprintf(wording, args...)
+}
+
+// tooWide finds a width that no wording of ours has: three digits, or one that an argument gives.
+func tooWide(wording string) bool {
+	digits, inside := 0, false
+	for i := 0; i < len(wording); i++ {
+		switch c := wording[i]; {
+		case c == '%':
+			inside, digits = !inside, 0
+		case !inside:
+		case '0' <= c && c <= '9':
+			if digits++; digits >= 3 {
+				return true
+			}
+		case c == '*':
+			return true
+		case 'a' <= c|0x20 && c|0x20 <= 'z' || c >= 0x80:
+			inside = false
+		}
+	}
+	return false
 }
 
 // Places counts the places for arguments in a wording that does not number them. "%%" is none.

@@ -288,7 +288,7 @@ func (a *Archive) fromVolid() {
 		a.VMID = cmp.Or(a.VMID, atoi(m[3]))
 		a.Subtype = cmp.Or(a.Subtype, map[string]string{"vm": "qemu", "ct": "lxc"}[m[2]])
 		a.Format = cmp.Or(a.Format, "pbs-"+m[2])
-		if t, err := time.Parse(time.RFC3339, m[4]); err == nil && a.CTime.IsZero() {
+		if t, err := time.Parse(time.RFC3339, m[4]); err == nil && t.Unix() > 0 && a.CTime.IsZero() {
 			a.CTime = t.UTC()
 		}
 	}

@@ -23,9 +23,6 @@ func FuzzSayAny(f *testing.F) {
 		f.Add(raw)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		if strings.ContainsAny(raw, "*") || strings.Count(raw, "0")+strings.Count(raw, "9") > 20 {
-			return // a verb with a width makes a large text out of a small one, and only our own literals hold verbs
-		}
 		for _, tag := range []string{English, German, Pseudo, "xx"} {
 			w := For(tag)
 			said := w.Say(portal.Text(raw))
@@ -49,7 +46,7 @@ func FuzzWords(f *testing.F) {
 	f.Add("%s", "%s%d%!", -1)
 	f.Add("Open [state]", "", 0)
 	f.Fuzz(func(t *testing.T, key, word string, n int) {
-		if !utf8.ValidString(key+word) || strings.ContainsAny(key, "*0123456789") || strings.Contains(word, "\x00") {
+		if !utf8.ValidString(key) || !utf8.ValidString(word) || strings.ContainsAny(key, "*0123456789") || strings.Contains(word, "\x00") {
 			return
 		}
 		for _, tag := range []string{English, German, Pseudo} {
