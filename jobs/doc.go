@@ -6,7 +6,8 @@
 // An operation is a row; its kind names a list of steps; a step is one change to the outside world. The engine
 // takes a turn at it: look at the world, ask portal.Decide for the one move, make it, save. A turn is a plain
 // function (Engine.Turn): whoever calls it, whenever, it does the right next thing or nothing, because all that
-// it needs stands in the row and in what Proxmox shows.
+// it needs stands in the row and in what Proxmox shows. Where a turn ends a step of work on a machine, the next
+// one follows without a rest.
 //
 //	queued ──claim──▶ running ──▶ succeeded | failed | cancelled
 //	   ▲                │  ▲

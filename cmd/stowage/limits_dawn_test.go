@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"database/sql"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -17,12 +18,13 @@ import (
 type nightResult struct {
 	slots  map[string]int // by state
 	silent int            // neither done nor explained
+	why    map[string]int // by the reason that the ledger gives for what was not done
 	late   []time.Duration
 	waits  map[int]time.Duration // by machine, of those that were done
 }
 
 func (n *night) result() nightResult {
-	res := nightResult{slots: map[string]int{}, waits: map[int]time.Duration{}}
+	res := nightResult{slots: map[string]int{}, why: map[string]int{}, waits: map[int]time.Duration{}}
 	index := make(map[int64]int, len(n.guests))
 	for i, m := range n.guests {
 		index[m.service.ID] = i
@@ -42,7 +44,9 @@ func (n *night) result() nightResult {
 		default:
 			if reason == "" {
 				res.silent++
+				break
 			}
+			res.why[portal.Text(reason).String()]++
 		}
 		return err
 	}, `SELECT l.service_id, l.state, l.reason, l.due_at, COALESCE(b.started_at, 0) FROM slots l LEFT JOIN backups b ON b.id = l.backup_id WHERE l.due_at >= ?`, n.start.Unix()))
@@ -224,9 +228,13 @@ func measureNight(t *testing.T, l *limits) {
 		states = append(states, fmt.Sprintf("%d %s", count, state))
 	}
 	slices.SortFunc(states, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	explained := ""
+	for _, why := range slices.Sorted(maps.Keys(r.why)) {
+		explained += fmt.Sprintf("\n%d of those not done: “%s”", r.why[why], strings.TrimSuffix(why, "."))
+	}
 	l.row(fmt.Sprintf("The night: %d machines on %d nodes, 60 %% due from 02:00 to 02:59, %d nodes fail", len(n.guests), len(n.hosts), plan.failing), "100 % done or explained",
-		fmt.Sprintf("%d slots: %s; %d without a word\nthe whole night in %s here (%s of processor, the simulated clusters included)", total, strings.Join(states, ", "), r.silent, short(took), short(used)),
-		r.silent == 0 && total == len(n.guests), "slots on nodes that never came back are the ones not done")
+		fmt.Sprintf("%d slots: %s; %d without a word%s\nthe whole night in %s here (%s of processor, the simulated clusters included)", total, strings.Join(states, ", "), r.silent, explained, short(took), short(used)),
+		r.silent == 0 && total == len(n.guests), "what is not done is on hosts that were away until their time was over")
 	n.lateness(l, r)
 	n.pressed(l)
 	n.fair(l, r)
