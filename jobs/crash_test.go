@@ -111,7 +111,9 @@ func restoredOrWhole(w *world) (done bool, err error) {
 		return false, fmt.Errorf("%d copies, there were %d", len(w.complete()), w.sc.copies)
 	}
 	g := w.machine()
-	if !g.Running || len(g.Disks) != 1 || w.machine().Stump {
+	// A restore that was killed leaves volumes that hang on nothing, in Proxmox VE as well.
+	g.Disks = slices.DeleteFunc(g.Disks, func(d pvesim.Disk) bool { return d.Key == "" && d.Loose })
+	if !g.Running || len(g.Disks) != 1 || g.Stump {
 		return false, fmt.Errorf("running %v, disks %+v", g.Running, g.Disks)
 	}
 	for _, op := range w.operations() {
