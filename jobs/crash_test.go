@@ -54,7 +54,11 @@ func scenarios() []scenario {
 	var all []scenario
 	for _, p := range []portal.Policy{overlap, after} {
 		for _, n := range []struct{ copies, quota int }{{0, 1}, {1, 1}, {2, 2}, {3, 3}, {4, 2}} {
-			all = append(all, scenario{name: fmt.Sprintf("%s-%d-of-%d", p.Eviction, n.copies, n.quota), copies: n.copies, quota: n.quota, policy: p, end: oneNewCopy})
+			sc := scenario{name: fmt.Sprintf("%s-%d-of-%d", p.Eviction, n.copies, n.quota), copies: n.copies, quota: n.quota, policy: p, faults: 4, end: oneNewCopy}
+			if n.copies == 2 { // the plain case of each policy
+				sc.faults = 1
+			}
+			all = append(all, sc)
 		}
 	}
 	all = append(all, snapshotScenarios()...)
@@ -62,11 +66,11 @@ func scenarios() []scenario {
 	all = append(all, reinstallScenario())
 	return append(all,
 		// A dump that outlasts the settle window: only its task tells that it was begun.
-		scenario{name: "slow", copies: 1, quota: 2, policy: overlap, speed: 0.008, faults: 3, end: oneNewCopy},
-		scenario{name: "manual-replace", copies: 2, quota: 2, policy: overlap, do: func(w *world) {
+		scenario{name: "slow", copies: 1, quota: 2, policy: overlap, speed: 0.008, faults: 6, points: 2, end: oneNewCopy},
+		scenario{name: "manual-replace", copies: 2, quota: 2, policy: overlap, faults: 4, do: func(w *world) {
 			w.press(portal.ManualBackup("client:test", "by hand", w.oldest().UID))
 		}, end: oneNewCopy},
-		scenario{name: "delete", copies: 2, quota: 3, policy: overlap, do: func(w *world) {
+		scenario{name: "delete", copies: 2, quota: 3, policy: overlap, faults: 2, do: func(w *world) {
 			w.press(portal.RemoveBackup("client:test", w.oldest().UID))
 		}, end: func(w *world) error {
 			if got := len(w.complete()); got != 1 {
@@ -74,7 +78,7 @@ func scenarios() []scenario {
 			}
 			return nil
 		}},
-		scenario{name: "protect", copies: 1, quota: 3, policy: overlap, do: func(w *world) {
+		scenario{name: "protect", copies: 1, quota: 3, policy: overlap, faults: 2, do: func(w *world) {
 			w.press(portal.ProtectBackup("client:test", w.oldest().UID, true))
 		}, end: func(w *world) error {
 			if a := w.sim.Mounted(); len(a) != 1 || !a[0].Protected || !w.complete()[0].Protected {
@@ -107,7 +111,9 @@ func restoredOrWhole(w *world) (done bool, err error) {
 		return false, fmt.Errorf("%d copies, there were %d", len(w.complete()), w.sc.copies)
 	}
 	g := w.machine()
-	if !g.Running || len(g.Disks) != 1 || w.machine().Stump {
+	// A restore that was killed leaves volumes that hang on nothing, in Proxmox VE as well.
+	g.Disks = slices.DeleteFunc(g.Disks, func(d pvesim.Disk) bool { return d.Key == "" && d.Loose })
+	if !g.Running || len(g.Disks) != 1 || g.Stump {
 		return false, fmt.Errorf("running %v, disks %+v", g.Running, g.Disks)
 	}
 	for _, op := range w.operations() {
@@ -629,7 +635,8 @@ func (g *guarded) deletion(path string, op portal.Operation) {
 }
 
 // TestCrashEverywhere kills the process at every single point of every workflow, one point a run, and starts a
-// new one with only the database: nothing is made twice, nothing is lost, nothing stays stuck.
+// new one with only the database: nothing is made twice, nothing is lost, nothing stays stuck. Of three long workflows whose
+// like is struck everywhere it takes a sample, unless EVERYTHING=1.
 func TestCrashEverywhere(t *testing.T) {
 	t.Parallel()
 	for _, sc := range scenarios() {

@@ -65,7 +65,7 @@ func search(t *testing.T, lasts time.Duration, most int) {
 				told = append(told, fmt.Sprintf("crash at point %d", at))
 				continue
 			}
-			tr := troubles()[r.IntN(len(troubles()))]
+			tr := everyTrouble()[r.IntN(len(everyTrouble()))]
 			nth := 1 + r.IntN(len(clean[i].calls)+10)
 			w.strike(tr, nth)
 			told = append(told, fmt.Sprintf("%s at call %d", tr.name, nth))
@@ -79,10 +79,10 @@ func search(t *testing.T, lasts time.Duration, most int) {
 	t.Logf("%d runs", runs)
 }
 
-// TestPairs samples pairs of crashes and faults for a minute.
+// TestPairs samples pairs of crashes and faults for half a minute.
 func TestPairs(t *testing.T) {
 	t.Parallel()
-	search(t, seconds(t, "PAIRS_SECONDS", 60), 2)
+	search(t, seconds(t, "PAIRS_SECONDS", 30), 2)
 }
 
 // TestSoak walks at random with up to five crashes and faults in each run, for as long as SOAK_SECONDS says.

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,7 +27,19 @@ func TestMain(m *testing.M) {
 	case "worlds":
 		os.Exit(playWorlds())
 	}
+	moreAtOnce()
 	os.Exit(m.Run())
+}
+
+// moreAtOnce lets more tests run side by side than there are processors, unless -parallel says how many: most of the time
+// they wait for processes that start, that are killed, or whose clocks go on.
+func moreAtOnce() {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	}
 }
 
 // standInLasts bounds a process that its test has lost.
