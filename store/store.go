@@ -28,8 +28,10 @@ type DB struct {
 	now   func() time.Time
 	keys  *Keyring
 	bell  bell
-	lines lines
+	lines lines // of backups
 	turns turns
+
+	overLines lines // of snapshots whose time is over
 
 	pseudo bool
 
@@ -112,7 +114,7 @@ func Open(o Options) (*DB, error) {
 	}
 	read.SetMaxOpenConns(o.Readers)
 	read.SetMaxIdleConns(o.Readers)
-	return &DB{write: write, read: read, path: abs, now: o.Now, keys: o.Keys, pseudo: o.Pseudo, uid: ulid.Monotonic(rand.Reader, 0), reference: reference}, nil
+	return &DB{write: write, read: read, path: abs, now: o.Now, keys: o.Keys, pseudo: o.Pseudo, uid: ulid.Monotonic(rand.Reader, 0), reference: reference, overLines: lines{head: headOfLine}}, nil
 }
 
 // Close ends all connections.
