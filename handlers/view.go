@@ -20,8 +20,9 @@ type shown struct {
 	loc     *time.Location // the schedule's zone, in which all times of the service's pages are said
 	copies  []portal.Copy
 	counter portal.Counter
-	snaps   portal.Counter  // of snapshots
-	places  map[int64]place // of its operations that wait, by id
+	snaps   portal.Counter   // of snapshots
+	places  map[int64]place  // of its operations that wait, by id
+	evicts  *portal.Eviction // what coming has found
 }
 
 // place is where an operation stands in the line of its host.
