@@ -20,9 +20,10 @@ type shown struct {
 	loc     *time.Location // the schedule's zone, in which all times of the service's pages are said
 	copies  []portal.Copy
 	counter portal.Counter
-	snaps   portal.Counter  // of snapshots
-	places  map[int64]place // of its operations that wait, by id
-	page    int             // of the list of copies, from 1; 0 = the first
+	snaps   portal.Counter   // of snapshots
+	places  map[int64]place  // of its operations that wait, by id
+	evicts  *portal.Eviction // what coming has found
+	page    int              // of the list of copies, from 1; 0 = the first
 }
 
 // place is where an operation stands in the line of its host.

@@ -99,8 +99,17 @@ func (v *shown) maySave() templates.Act {
 	return templates.Allowed()
 }
 
-// coming says what the next scheduled run would do to the copies: as they are, with what is under way done.
+// coming says what the next scheduled run would do to the copies: as they are, with what is under way done. Several parts
+// of a page ask for it.
 func (v *shown) coming() portal.Eviction {
+	if v.evicts == nil {
+		e := v.nextEviction()
+		v.evicts = &e
+	}
+	return *v.evicts
+}
+
+func (v *shown) nextEviction() portal.Eviction {
 	if len(v.nextRuns(1)) == 0 {
 		return portal.Eviction{}
 	}

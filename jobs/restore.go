@@ -499,7 +499,7 @@ func (t *turn) plainRestore() portal.Text {
 	return "Your host ended the restore with an error."
 }
 
-// The guest agent rests between two questions for a sixteenth of the time that it has been silent, within these: a question
+// The guest agent rests between two questions for a thirtieth of the time that it has been silent, within these: a question
 // that it doesn't answer holds one of its host's workers for seconds.
 const (
 	proofPauseMin = time.Second
@@ -530,7 +530,7 @@ func lookProof(t *turn) (seen portal.Sight, err error) {
 		p.Agent, seen.Done = portal.AgentSilent, true
 		return seen, nil
 	}
-	t.op.RunAfter = t.now.Add(min(max(silent/16, proofPauseMin), proofPauseMax))
+	t.op.RunAfter = t.now.Add(min(max(silent/30, proofPauseMin), proofPauseMax))
 	return seen, t.over(t.save("proof"))
 }
 

@@ -225,8 +225,9 @@ func (t *turn) wait(seen portal.Sight) error {
 const (
 	watchedPace  = time.Second // somebody has the page open
 	ordinaryPace = 10 * time.Second
-	closePace    = time.Second     // it ends within seconds: its host stands idle until that is seen
-	awaitedPace  = 2 * time.Second // somebody waits for their machine
+	closePace    = time.Second            // it ends within seconds: its host stands idle until that is seen
+	awaitedPace  = 2 * time.Second        // somebody waits for their machine
+	restorePace  = 500 * time.Millisecond // what takes no longer is seen as soon as the engine wakes
 
 	unreachablePace = 5 * time.Second // at least, where a host doesn't answer: each question takes its time
 )
@@ -263,6 +264,9 @@ func (t *turn) machinePace() time.Duration {
 		return ordinaryPace // it isn't known whether anything began
 	case !t.op.Manual:
 		return min(max(age, closePace), ordinaryPace)
+	}
+	if t.op.Kind == portal.KindRestore || t.op.Work.Safety { // several tasks behind each other, with the machine down
+		return min(max(age/300, restorePace), closePace)
 	}
 	return min(max(age/300, closePace), awaitedPace)
 }

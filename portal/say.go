@@ -196,17 +196,22 @@ func Wording(key string) string {
 // at its word. A wording whose places have a width of three digits or more, or one that an argument gives, is none of
 // ours: it is damaged, would fill a page with blanks, and is given as it stands.
 func Fill(wording string, args []any) string {
-	if len(args) == 0 || tooWide(wording) {
+	if len(args) == 0 {
 		return wording
 	}
-	if strings.Contains(wording, "%[") {
-		return fmt.Sprintf(wording, args...)
+	if !strings.Contains(wording, "%[") {
+		switch Places(wording) {
+		case 0:
+			return strings.ReplaceAll(wording, "%%", "%")
+		case len(args) - 1:
+			args = args[1:]
+		}
+		if text, ok := fillPlain(wording, args); ok {
+			return text
+		}
 	}
-	switch Places(wording) {
-	case 0:
-		return strings.ReplaceAll(wording, "%%", "%")
-	case len(args) - 1:
-		args = args[1:]
+	if tooWide(wording) {
+		return wording
 	}
 	return fmt.Sprintf(wording, args...)
 }
@@ -230,6 +235,52 @@ func tooWide(wording string) bool {
 		}
 	}
 	return false
+}
+
+// fillPlain fills a wording whose places are "%s" for texts and "%d" for ints, as nearly all are: a page has hundreds.
+func fillPlain(wording string, args []any) (string, bool) {
+	size := len(wording)
+	for _, a := range args {
+		if s, ok := a.(string); ok {
+			size += len(s)
+		} else {
+			size += 8
+		}
+	}
+	out := make([]byte, 0, size)
+	for {
+		at := strings.IndexByte(wording, '%')
+		if at < 0 {
+			return string(append(out, wording...)), len(args) == 0
+		}
+		if at+1 == len(wording) {
+			return "", false
+		}
+		kind := wording[at+1]
+		out, wording = append(out, wording[:at]...), wording[at+2:]
+		if kind == '%' {
+			out = append(out, '%')
+			continue
+		}
+		if len(args) == 0 {
+			return "", false
+		}
+		switch a := args[0].(type) {
+		case string:
+			if kind != 's' {
+				return "", false
+			}
+			out = append(out, a...)
+		case int:
+			if kind != 'd' {
+				return "", false
+			}
+			out = strconv.AppendInt(out, int64(a), 10)
+		default:
+			return "", false
+		}
+		args = args[1:]
+	}
 }
 
 // Places counts the places for arguments in a wording that does not number them. "%%" is none.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,24 +24,47 @@ const pinColumns = `COALESCE((SELECT o.uid FROM operations o WHERE o.service_id 
 // madeColumns name the operation of which a copy came that isn't whole: people ask about it by its reference.
 const madeColumns = `CASE WHEN b.class IN ('failed', 'partial') THEN COALESCE((SELECT o.uid || ' ' || o.reference FROM operations o WHERE o.id = b.operation_id), '') ELSE '' END`
 
-func scanBackupInto(v *portal.Backup, in, out *string, extra ...any) ([]any, func() error) {
+// diskReader reads columns of disks. Most copies of a machine have the same ones: what was read last is not read again.
+type diskReader struct {
+	text  string
+	disks []portal.Disk
+}
+
+func (r *diskReader) read(text string) ([]portal.Disk, error) {
+	if text == "[]" {
+		return []portal.Disk{}, nil
+	}
+	if text != r.text {
+		var disks []portal.Disk
+		if err := unjson([]string{text}, &disks); err != nil {
+			return nil, err
+		}
+		r.text, r.disks = text, disks
+	}
+	return slices.Clone(r.disks), nil
+}
+
+func scanBackupInto(v *portal.Backup, r *diskReader, in, out *string, extra ...any) ([]any, func() error) {
 	var serviceID, operationID, started, ctime, ended, noteDue, keep, seen, missingSince, removed sql.NullInt64
 	var volid sql.NullString
 	dest := []any{&v.ID, &v.UID, &serviceID, &v.ServerID, &v.Node, &v.Storage, &volid, &v.VMID, &v.Class, &v.ClassBefore, &v.Reason,
 		&v.Origin, &v.Mode, &started, &ctime, &ended, &v.Size, &v.UPID, &operationID, in, out, &v.Consistent,
 		&v.Note, &noteDue, &v.NoteTries, &v.Protected, &v.Verification, &v.Encrypted, &keep, &seen, &missingSince, &v.MissingLooks,
 		&removed, &v.RemovedHow}
-	return append(dest, extra...), func() error {
+	return append(dest, extra...), func() (err error) {
 		v.ServiceID, v.OperationID, v.Volid = serviceID.Int64, operationID.Int64, volid.String
 		v.StartedAt, v.CTime, v.EndedAt, v.NoteDue, v.KeepUntil = at(started), at(ctime), at(ended), at(noteDue), at(keep)
 		v.SeenAt, v.MissingSince, v.RemovedAt = at(seen), at(missingSince), at(removed)
-		return unjson([]string{*in, *out}, &v.DisksIn, &v.DisksOut)
+		if v.DisksIn, err = r.read(*in); err == nil {
+			v.DisksOut, err = r.read(*out)
+		}
+		return err
 	}
 }
 
 func scanBackup(s scanner) (v portal.Backup, err error) {
 	var in, out string
-	dest, finish := scanBackupInto(&v, &in, &out)
+	dest, finish := scanBackupInto(&v, &diskReader{}, &in, &out)
 	if err := s.Scan(dest...); err != nil {
 		return v, err
 	}
@@ -49,7 +73,7 @@ func scanBackup(s scanner) (v portal.Backup, err error) {
 
 func scanPinnedBackup(s scanner) (v portal.Backup, err error) {
 	var in, out, made string
-	dest, finish := scanBackupInto(&v, &in, &out, &v.PinnedBy, &v.Removing, &made)
+	dest, finish := scanBackupInto(&v, &diskReader{}, &in, &out, &v.PinnedBy, &v.Removing, &made)
 	if err := s.Scan(dest...); err != nil {
 		return v, err
 	}
@@ -57,9 +81,10 @@ func scanPinnedBackup(s scanner) (v portal.Backup, err error) {
 	return v, finish()
 }
 
-func scanMadeBackup(s scanner) (v portal.Backup, err error) {
+// scanMade reads one of many copies of a machine.
+func (r *diskReader) scanMade(s scanner) (v portal.Backup, err error) {
 	var in, out, made string
-	dest, finish := scanBackupInto(&v, &in, &out, &made)
+	dest, finish := scanBackupInto(&v, r, &in, &out, &made)
 	if err := s.Scan(dest...); err != nil {
 		return v, err
 	}
@@ -70,7 +95,7 @@ func scanMadeBackup(s scanner) (v portal.Backup, err error) {
 // backupsOf gives the copies of a service that weren't removed, newest first, with who names them: one of open, which
 // are the service's unfinished operations. What pinColumns ask for each row is worked out here for all at once.
 func backupsOf(ctx context.Context, q querier, serviceID int64, open []portal.Operation) ([]portal.Backup, error) {
-	all, err := collect(ctx, q, scanMadeBackup, `SELECT `+backupColumns+`, `+madeColumns+` FROM backups b
+	all, err := collect(ctx, q, new(diskReader).scanMade, `SELECT `+backupColumns+`, `+madeColumns+` FROM backups b
 		WHERE b.service_id = $1 AND b.removed_at IS NULL ORDER BY b.started_at DESC, b.id DESC`, serviceID)
 	for i := range all {
 		b := &all[i]

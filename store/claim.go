@@ -85,7 +85,7 @@ type claim struct {
 // suspended) ends here. The rest keeps what it waits for.
 //
 // It looks at the lines of hosts that have a free place, and at the others where something new stands in them or half a
-// minute has passed: its cost grows with what can start, not with what waits.
+// minute has passed: its cost grows with what can start. What only waits is counted, by host.
 func (db *DB) Claim(ctx context.Context, limits portal.Limits) (started []int64, err error) {
 	now := db.now()
 	var some bool
@@ -93,16 +93,27 @@ func (db *DB) Claim(ctx context.Context, limits portal.Limits) (started []int64,
 		return nil, explain("claim", err)
 	}
 	c := claim{reasons: map[int64]portal.Text{}, byID: map[int64]waiting{}}
-	var looked []line
+	var backups, over []standing
 	err = db.view(ctx, "claim", func(q querier) error {
 		running, err := runningPlaces(ctx, q)
 		if err != nil {
 			return err
 		}
-		if looked, err = db.lines.choose(ctx, q, now, running, limits); err != nil {
+		if backups, err = db.lines.choose(ctx, q, now, waitingBackups, freeForBackups(running, limits)); err != nil {
 			return err
 		}
-		return c.look(ctx, q, db, now, looked, running, limits)
+		expiring, err := expiriesRunning(ctx, q)
+		if err != nil {
+			return err
+		}
+		if over, err = db.overLines.choose(ctx, q, now, waitingExpiries, func(l line) bool { return expiring[l] < ExpiriesPerNode }); err != nil {
+			return err
+		}
+		all, err := waitingIn(ctx, q, now, backups, over)
+		if err != nil || len(all) == 0 {
+			return err
+		}
+		return c.look(ctx, q, db, now, all, running, expiring, limits)
 	})
 	if err != nil {
 		return nil, err
@@ -114,33 +125,37 @@ func (db *DB) Claim(ctx context.Context, limits portal.Limits) (started []int64,
 		})
 	}
 	if err == nil {
-		db.lines.looked(looked, now)
+		db.lines.looked(backups, now)
+		db.overLines.looked(over, now)
 	}
 	return started, err
 }
 
-// look reads the lines and asks who may start.
-func (c *claim) look(ctx context.Context, q querier, db *DB, now time.Time, lines []line, running []portal.Running, limits portal.Limits) error {
-	const due = ` WHERE o.state = 'queued' AND o.run_after <= $1 AND o.start_by > $1 AND `
-	all, err := collect(ctx, q, scanWaiting, waitingQuery+due+`o.kind <> 'backup'`, now.Unix())
+// waitingIn reads what stands in the lines, and all that stands in none.
+func waitingIn(ctx context.Context, q querier, now time.Time, backups, over []standing) ([]waiting, error) {
+	const due = ` WHERE o.run_after <= $1 AND o.start_by > $1 AND `
+	all, err := collect(ctx, q, scanWaiting, waitingQuery+due+`o.state = 'queued' AND o.kind <> 'backup' AND NOT (o.kind = 'snapshot_delete' AND o.manual = 0)`, now.Unix())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, l := range lines {
-		there, err := collect(ctx, q, scanWaiting, waitingQuery+due+`o.kind = 'backup' AND o.server_id = $2 AND o.node = $3`, now.Unix(), l.server, l.node)
+	removals, err := expiries(ctx, q, now, over)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, removals...)
+	for _, l := range backups {
+		there, err := collect(ctx, q, scanWaiting, waitingQuery+due+waitingBackups+` AND o.server_id = $2 AND o.node = $3`, now.Unix(), l.server, l.node)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		all = append(all, there...)
 	}
-	if len(all) == 0 {
-		return nil
-	}
+	return all, nil
+}
+
+// look asks who may start.
+func (c *claim) look(ctx context.Context, q querier, db *DB, now time.Time, all []waiting, running []portal.Running, expiring map[line]int, limits portal.Limits) error {
 	pauses, err := pausesAt(ctx, q, now)
-	if err != nil {
-		return err
-	}
-	expiring, err := expiriesRunning(ctx, q)
 	if err != nil {
 		return err
 	}

@@ -22,10 +22,13 @@ const longestLookBack = 30 * 24 * time.Hour
 type dueSchedule struct {
 	Schedule
 	service portal.Service // without its hardware and identity
-	product portal.Product
-	trusted bool          // the server's clock agrees with ours, by a look made just now
-	used    []portal.Date // those that have a row already
-	saved   int64         // when the schedule was saved, unix seconds
+	product *portal.Product
+	trusted bool             // the server's clock agrees with ours, by a look made just now
+	used    []portal.Date    // those that have a row already
+	saved   int64            // when the schedule was saved, unix seconds
+	upTo    time.Time        // when it was read: it is planned up to here
+	slots   []portal.DueSlot // what fell due until then and has no row
+	next    time.Time        // when it falls due again, zero = never
 }
 
 // from is the instant after which slots are still to be written.
@@ -150,7 +153,8 @@ func (db *DB) planSome(ctx context.Context, at *planCursor, most int, ready *rea
 		}
 		next = db.readNext(ctx, due, most, t.now)
 		w := slotWriter{tx: t}
-		for _, d := range due {
+		for i := range due {
+			d := &due[i]
 			at.due, at.id = d.NextDue.Unix(), d.ID
 			n++
 			if err := w.plan(d, pauses); err != nil {
@@ -170,9 +174,9 @@ func (db *DB) planSome(ctx context.Context, at *planCursor, most int, ready *rea
 	return n, next, err
 }
 
-// dueSchedules reads the next ones that are due, in the order of their instants.
+// dueSchedules reads the next ones that are due, in the order of their instants, and works out what fell due.
 func dueSchedules(ctx context.Context, q querier, now time.Time, at planCursor, most int) ([]dueSchedule, error) {
-	products := map[int64]portal.Product{}
+	products := map[int64]*portal.Product{}
 	grids := map[string][7]portal.Day{} // most schedules are like many others
 	due, err := collect(ctx, q, func(s scanner) (dueSchedule, error) { return scanDue(s, now, grids) }, `SELECT c.id, c.service_id, c.zone, c.days, c.planned, c.saved_at, c.next_due_at, s.uid, s.product_id, s.server_id, s.state, s.node, s.quota, s.mode, v.skew, v.seen_at
 		FROM schedules c JOIN services s ON s.id = c.service_id JOIN servers v ON v.id = s.server_id
@@ -190,9 +194,11 @@ func dueSchedules(ctx context.Context, q querier, now time.Time, at planCursor, 
 		}
 		p, known := products[d.service.ProductID]
 		if !known {
-			if p, err = product(ctx, q, d.service.ProductID); err != nil {
+			sold, err := product(ctx, q, d.service.ProductID)
+			if err != nil {
 				return nil, err
 			}
+			p = &sold
 			products[d.service.ProductID] = p
 		}
 		d.product = p
@@ -218,7 +224,23 @@ func dueSchedules(ctx context.Context, q querier, now time.Time, at planCursor, 
 		}
 		index[id].used = append(index[id].used, date)
 	}
+	for i := range due {
+		due[i].reckon(now)
+	}
 	return due, rows.Err()
+}
+
+// reckon works out what fell due up to now, and when something does next.
+func (d *dueSchedule) reckon(now time.Time) {
+	d.upTo = now
+	d.slots = slices.DeleteFunc(d.Slots(d.from(now), now), func(s portal.DueSlot) bool { return slices.Contains(d.used, s.Date) })
+	used := d.used
+	for _, s := range d.slots {
+		used = append(used, s.Date)
+	}
+	if coming := d.NextExcept(now, 1, used); len(coming) > 0 {
+		d.next = coming[0].Due
+	}
 }
 
 func scanDue(s scanner, now time.Time, grids map[string][7]portal.Day) (d dueSchedule, err error) {
@@ -250,11 +272,9 @@ func scanDue(s scanner, now time.Time, grids map[string][7]portal.Day) (d dueSch
 // last look is suddenly old: until the next one nobody knows which clock is right.
 const clockSeenFor = 5 * time.Minute
 
-// plan works out what fell due of one schedule.
-func (w *slotWriter) plan(d dueSchedule, pauses []portal.Pause) error {
-	slots := d.Slots(d.from(w.now), w.now)
-	slots = slices.DeleteFunc(slots, func(s portal.DueSlot) bool { return slices.Contains(d.used, s.Date) })
-	if !d.trusted && slices.ContainsFunc(slots, func(s portal.DueSlot) bool { return w.now.Sub(s.Due) > portal.LateAfter }) {
+// plan decides what becomes of what fell due of one schedule.
+func (w *slotWriter) plan(d *dueSchedule, pauses []portal.Pause) error {
+	if !d.trusted && slices.ContainsFunc(d.slots, func(s portal.DueSlot) bool { return w.now.Sub(s.Due) > portal.LateAfter }) {
 		return nil // a catch-up by a clock that may be wrong: wait until the clocks agree
 	}
 	var reason portal.Text
@@ -270,32 +290,24 @@ func (w *slotWriter) plan(d dueSchedule, pauses []portal.Pause) error {
 		}
 	default:
 		for _, p := range pauses {
-			if pauseCovers(p, d.service, d.product) {
+			if pauseCovers(p, d.service, *d.product) {
 				reason = portal.ReasonMaintenance
 			}
 		}
 	}
-	if d.service.QuotaIn(d.product) > 0 {
-		if err := w.add(d.service, d.product, d.Schedule, slots, reason); err != nil {
+	if d.service.QuotaIn(*d.product) > 0 {
+		if err := w.add(&d.service, d.product, &d.Schedule, d.slots, reason); err != nil {
 			return err
 		}
 	}
-	used := d.used
-	for _, s := range slots {
-		used = append(used, s.Date)
-	}
-	next := planned{schedule: d.ID, was: d.Planned.Unix(), saved: d.saved}
-	if coming := d.NextExcept(w.now, 1, used); len(coming) > 0 {
-		next.due = coming[0].Due
-	}
-	w.planned = append(w.planned, next)
+	w.planned = append(w.planned, planned{schedule: d.ID, upTo: d.upTo, due: d.next, was: d.Planned.Unix(), saved: d.saved})
 	return nil
 }
 
 // writeSlots writes the rows of one schedule's slots that fell due.
 func (t *tx) writeSlots(svc portal.Service, p portal.Product, s Schedule, slots []portal.DueSlot) error {
 	w := slotWriter{tx: t}
-	if err := w.add(svc, p, s, slots, ""); err != nil {
+	if err := w.add(&svc, &p, &s, slots, ""); err != nil {
 		return err
 	}
 	return w.write()

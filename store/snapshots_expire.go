@@ -118,7 +118,7 @@ func (t *tx) insertExpiries(ops []*portal.Operation) error {
 	w := slotWriter{tx: t}
 	for some := range slices.Chunk(ops, rowsAtOnce) {
 		for _, o := range some {
-			o.Reference = t.db.reference()
+			o.Reference = w.names.draw(t.db.reference)
 		}
 		err := t.insertSome(some)
 		if unique(err, "operations.reference") {

@@ -28,8 +28,10 @@ type DB struct {
 	now   func() time.Time
 	keys  *Keyring
 	bell  bell
-	lines lines
+	lines lines // of backups
 	turns turns
+
+	overLines lines // of snapshots whose time is over
 
 	pseudo bool
 
@@ -83,8 +85,9 @@ func Open(o Options) (*DB, error) {
 	if o.NoSync {
 		sync = "OFF"
 	}
-	file := (&url.URL{Scheme: "file", Path: abs}).String()
-	write, err := sql.Open("sqlite3", file+"?_journal_mode=WAL&_busy_timeout=5000&_synchronous="+sync+
+	// Each connection is one goroutine's at a time, as database/sql has it: SQLite needs no lock of its own around it.
+	file := (&url.URL{Scheme: "file", Path: abs, RawQuery: "_mutex=no"}).String()
+	write, err := sql.Open("sqlite3", file+"&_journal_mode=WAL&_busy_timeout=5000&_synchronous="+sync+
 		"&_txlock=immediate&_foreign_keys=1&_stmt_cache_size=256&_cache_size=-65536")
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
@@ -102,7 +105,7 @@ func Open(o Options) (*DB, error) {
 	if err := write.Ping(); err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %w", err), write.Close())
 	}
-	read, err := sql.Open("sqlite3", file+"?mode=ro&_query_only=1&_busy_timeout=5000&_stmt_cache_size=256")
+	read, err := sql.Open("sqlite3", file+"&mode=ro&_query_only=1&_busy_timeout=5000&_stmt_cache_size=256")
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %w", err), write.Close())
 	}
@@ -111,7 +114,7 @@ func Open(o Options) (*DB, error) {
 	}
 	read.SetMaxOpenConns(o.Readers)
 	read.SetMaxIdleConns(o.Readers)
-	return &DB{write: write, read: read, path: abs, now: o.Now, keys: o.Keys, pseudo: o.Pseudo, uid: ulid.Monotonic(rand.Reader, 0), reference: reference}, nil
+	return &DB{write: write, read: read, path: abs, now: o.Now, keys: o.Keys, pseudo: o.Pseudo, uid: ulid.Monotonic(rand.Reader, 0), reference: reference, overLines: lines{head: headOfLine}}, nil
 }
 
 // Close ends all connections.
