@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"syscall"
 	"testing"
 	"time"
@@ -69,6 +70,7 @@ func measurePlan(t *testing.T, l *limits) {
 func planOnce(t *testing.T, e *estate, slots int) (took, used time.Duration) {
 	t.Helper()
 	ctx := context.Background()
+	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent)) // as in the portal itself
 	for night := range 2 {
 		due := e.now.AddDate(0, 0, 1+night).Truncate(time.Minute) // today's slots are done
 		e.write(t, `UPDATE schedules SET next_due_at = NULL`,
