@@ -297,13 +297,18 @@ func (v *shown) offers(o store.OperationView) []templates.WayOut {
 		return nil
 	}
 	var list []templates.WayOut
-	if o.Kind == portal.KindReinstall && o.Work.Way != "" && !o.Work.Shown && !o.State.Final() && o.Actor == v.login.Actor() {
+	if v.secretWaits(o) {
 		list = append(list, templates.WayOut{Label: "Show the new password", Href: v.path("operations", o.UID), Primary: true})
 	}
 	if o.Kind == portal.KindPassword && o.State == portal.StateSucceeded && o.Work.Way == portal.WayCloudInit && v.Service.Status == "running" && v.Service.Uptime > v.Now.Sub(o.EndedAt) {
 		list = append(list, templates.WayOut{Label: "Reboot now", Href: v.path("power") + "?action=reboot", Primary: true})
 	}
 	return list
+}
+
+// secretWaits tells whether the password of an installation is there, to be shown to this login, once.
+func (v *shown) secretWaits(o store.OperationView) bool {
+	return v.onlyLooks() == "" && !v.off() && o.Kind == portal.KindReinstall && o.Work.Way != "" && !o.Work.Shown && !o.State.Final() && o.Actor == v.login.Actor()
 }
 
 // operationPage is one operation as a client sees it.
@@ -313,7 +318,7 @@ func (v *shown) operationPage(f templates.Frame, o store.OperationView) template
 	view := v.teller().operation(o, v.Service.Name)
 	view.Cancel = v.mayCancel(o.Operation)
 	view.HideCancel = view.HideCancel || o.Kind != portal.KindBackup && o.State != portal.StateQueued
-	view.Ways = v.offers(o)
+	view.Ways, view.SecretWaits = v.offers(o), v.secretWaits(o)
 	if mayResume(o) {
 		view.HideRetry, view.Retry = false, templates.Allowed()
 		if why := v.onlyLooks(); why != "" || v.off() {
@@ -329,14 +334,11 @@ func (v *shown) operationPage(f templates.Frame, o store.OperationView) template
 		v.brokenReinstall(o, &view)
 	}
 	for _, open := range v.Operations {
-		if open.ID != o.ID {
+		if open.ID != o.ID || open.State == portal.StateHeld { // what has stopped has no progress
 			continue
 		}
 		card := v.card(open)
-		view.Progress = &card
-		if open.State != portal.StateHeld {
-			view.Sentence = ""
-		}
+		view.Progress, view.Sentence = &card, ""
 	}
 	return templates.OperationPage{Frame: f, Service: v.head(templates.TabOperations), Operation: view, Live: true}
 }

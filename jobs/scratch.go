@@ -59,6 +59,7 @@ func (t *turn) scratchPreflight() error {
 	case config.Stump(), t.ours(config) && config.UUID == "":
 		return t.stumpPreflight()
 	case t.ours(config): // the archive came whole into its place, and something failed after that
+		t.op.Work.Scratch = false
 		return t.reinstallPreflight(config)
 	}
 	return t.foreignRemains(config)

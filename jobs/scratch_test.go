@@ -2,7 +2,6 @@ package jobs_test
 
 import (
 	"context"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -64,18 +63,6 @@ func (w *world) scratch(held portal.Operation) portal.Operation {
 	})
 	w.must(err)
 	return op
-}
-
-// disk gives a disk of the machine that holds what another held.
-func (w *world) holding(origin uint64) pvesim.Disk {
-	w.t.Helper()
-	for _, d := range w.machine().Disks {
-		if d.Origin == origin {
-			return d
-		}
-	}
-	w.t.Fatalf("no disk holds it: %+v\n%s", w.machine().Disks, w.story())
-	return pvesim.Disk{}
 }
 
 // TestFromScratch installs a system on what a restore has left, on both releases, with and without the right to set
@@ -338,8 +325,6 @@ func TestFromScratchWithCrashes(t *testing.T) {
 		w, held, before := inPieces(t, fromScratch(""))
 		op := w.scratch(held)
 		w.crashes(at)
-		guarded := w.wrap
-		w.wrap = func(rt http.RoundTripper) http.RoundTripper { return guarded(rt) }
 		for range 400 {
 			w.alive(func() { w.step() })
 			if w.operation(op.ID).State.Final() {

@@ -41,6 +41,7 @@ func RequestScratch(held Operation, actor, template, confirm string) Request {
 		case len(held.Work.Inside) == 0: // begun by a version that kept less: which disks are gone nobody knows
 			return Operation{}, Refuse(CodeConflict, scratchByTeam)
 		}
+		op.Work.Scratch = held.Step == StepRestore || held.Work.Scratch // as far as is known before it was looked at
 		return s.takeOver(held, op), nil
 	}
 }

@@ -38,37 +38,39 @@ type OperationPage struct {
 
 // OperationView is what both the client's and the staff's page show of an operation.
 type OperationView struct {
-	UID        string
-	Kind       string
-	State      string
-	Version    int64
-	Machine    string
-	Title      portal.Text
-	Sentence   portal.Text // what it does now or how it ended, complete
-	Unharmed   portal.Text // after a failure: what is unharmed; may be empty
-	Told       portal.Text // "Our team was alerted at 02:14"; may be empty
-	Reference  string
-	Who        portal.Text
-	Asked      Moment
-	Began      Moment
-	Ended      Moment
-	Took       portal.Text
-	Progress   *Running // while it runs
-	Steps      []Step
-	Log        []LogLine
-	Cancel     Act
-	Retry      Act
-	Changes    []Fact      // of a restore: what was changed on the machine, before and after
-	Proof      []Fact      // of a restore: what was seen of the machine afterwards
-	GoBack     portal.Text // of a restore: how to go back
-	Ways       []WayOut    // how to go back, or on
-	Reinstall  Act         // why the machine can't be installed from scratch; empty: it isn't spoken of
-	HideCancel bool
-	HideRetry  bool
-	RetryOf    string // uid of the operation before
-	RetriedBy  string
-	CancelTo   string // form actions; "" is the client's
-	RetryTo    string
+	UID       string
+	Kind      string
+	State     string
+	Version   int64
+	Machine   string
+	Title     portal.Text
+	Sentence  portal.Text // what it does now or how it ended, complete
+	Unharmed  portal.Text // after a failure: what is unharmed; may be empty
+	Told      portal.Text // "Our team was alerted at 02:14"; may be empty
+	Reference string
+	Who       portal.Text
+	Asked     Moment
+	Began     Moment
+	Ended     Moment
+	Took      portal.Text
+	Progress  *Running // while it runs
+	Steps     []Step
+	Log       []LogLine
+	Cancel    Act
+	Retry     Act
+	Changes   []Fact      // of a restore: what was changed on the machine, before and after
+	Proof     []Fact      // of a restore: what was seen of the machine afterwards
+	GoBack    portal.Text // of a restore: how to go back
+	Ways      []WayOut    // how to go back, or on
+
+	SecretWaits bool // a password can be shown to whoever looks at this page
+	Reinstall   Act  // why the machine can't be installed from scratch; empty: it isn't spoken of
+	HideCancel  bool
+	HideRetry   bool
+	RetryOf     string // uid of the operation before
+	RetriedBy   string
+	CancelTo    string // form actions; "" is the client's
+	RetryTo     string
 }
 
 // Step is one step of an operation.

@@ -64,6 +64,8 @@ func (d *browserDemo) lanes() []func(*testing.T) {
 				journey{"yesterday's machine", d.restoreYesterday},
 				journey{"power during a backup", d.powerDuringABackup},
 				journey{"a system is installed anew", d.installAnew},
+				journey{"a machine without scripts", d.machineWithoutScripts},
+				journey{"a restore stops half-way", d.restoreStops},
 			)
 		},
 	}

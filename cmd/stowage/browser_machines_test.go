@@ -128,14 +128,7 @@ func (d *browserDemo) installAnew(t *testing.T) {
 	p.click("[name=template]")
 	p.write("#confirm", "reinstall")
 	p.follow(".confirm-actions .btn-danger")
-	const secret = `document.querySelector("[data-secret=password]")`
-	d.leaps2(p, "its password", "[data-secret=password]")
-	word := eval[string](p, secret+`.querySelector("#secret").textContent.trim()`)
-	if len(word) < 16 {
-		t.Errorf("a password of %d characters", len(word))
-	}
-	p.reload()
-	p.holds("and not again", fmt.Sprintf(`!document.documentElement.outerHTML.includes(%q)`, word))
+	d.passwordOnce(p)
 	p.open(d.path(demoNone, "operations"))
 	d.leaps2(p, "the new system", `[data-kind=reinstall][data-state=succeeded]`)
 	p.clean("reinstall")

@@ -50,7 +50,7 @@ type mischief struct {
 
 // panel gives the handlers their side of it.
 func (d *demoFaults) panel() *handlers.FaultPanel {
-	all := []mischief{d.nodeDown(), d.lostAnswer(), d.fullStorage(), d.killedTask(), d.wrongClock(), d.movedMachine(), d.stoppedEngine()}
+	all := []mischief{d.nodeDown(), d.lostAnswer(), d.fullStorage(), d.killedTask(), d.brokenRestore(), d.wrongClock(), d.movedMachine(), d.stoppedEngine()}
 	named := func(kind string) (mischief, error) {
 		if i := slices.IndexFunc(all, func(m mischief) bool { return m.Kind == kind }); i >= 0 {
 			return all[i], nil
@@ -215,6 +215,21 @@ func (d *demoFaults) lostAnswer() mischief {
 		return pvesim.Fault{Kind: pvesim.LostAnswer, Method: "POST", Count: 1}
 	}, func(at place) portal.Text {
 		return portal.Say("The answer to the next backup asked of %s will be lost.", at.server)
+	})
+}
+
+// brokenArchive is what the host says of an archive that ends in the middle.
+const brokenArchive = "command 'vma extract' failed: restore failed - short vma extent (1482752 < 3797504)"
+
+func (d *demoFaults) brokenRestore() mischief {
+	return d.injecting(handlers.FaultKind{
+		Kind: "restore", Title: "Break the next restore", Button: "Break it",
+		What:  "The backup that is restored next on this Proxmox VE can't be read to its end. By then the machine is overwritten.",
+		Watch: "Restore a backup of a machine there. Its page says at which step it has stopped, that the machine is off, and three ways to go on: another backup, the same once more, or a fresh system. Nobody can start what is left meanwhile.",
+	}, "Let it through", d.wholeServers, func(at place) pvesim.Fault {
+		return pvesim.Fault{Kind: pvesim.TaskFails, Method: "POST", Path: `/qemu$`, Count: 1, Share: 0.5, Line: brokenArchive}
+	}, func(at place) portal.Text {
+		return portal.Say("The next restore on %s will break half-way.", at.server)
 	})
 }
 
