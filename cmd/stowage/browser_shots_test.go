@@ -95,7 +95,7 @@ func (d *browserDemo) pictures(t *testing.T) {
 		taken += d.picturesOfARestore(t) + d.picturesInGerman(t)
 	}
 	// Those of the README: docs/backups.png and docs/backups-phone.png.
-	p := d.as(t, "ada", screen{1140, 1190, false})
+	p := d.as(t, "ada", screen{1140, 1420, false})
 	p.zone("Europe/Berlin")
 	p.open(d.path(demoFull, "backups"))
 	p.shoot("readme-backups", false)
