@@ -54,7 +54,7 @@ func (s *Site) showAnyService(c echo.Context) error {
 // staffFacts are what staff need to find a machine.
 func (v *shown) staffFacts() []templates.Fact {
 	seen := v.ago(v.Service.SeenAt)
-	return []templates.Fact{
+	list := []templates.Fact{
 		{Name: "Client", Value: portal.Verbatim(v.Client.Name)},
 		{Name: "Server", Value: portal.Verbatim(v.Server.Name), Hint: portal.Say("node %s", v.Service.Node)},
 		{Name: "vmid", Value: amount(v.Service.VMID)},
@@ -65,6 +65,10 @@ func (v *shown) staffFacts() []templates.Fact {
 		{Name: "Last seen", Value: seen.Text(), Hint: seen.Ago},
 		{Name: "Protection", Value: v.protection().Sentence},
 	}
+	if !v.snaps.Hidden {
+		list = append(list, templates.Fact{Name: "Snapshots", Value: portal.Verbatim(v.snapshotCounter().Text())})
+	}
+	return list
 }
 
 // lockFact is the lock that Proxmox shows, and where it is stale what releases it.

@@ -78,6 +78,9 @@ func TestSnapshotsPage(t *testing.T) {
 	if got := a.mark("data-count", "snapshots"); got != "2/2" {
 		t.Errorf("counter %q", got)
 	}
+	if got := v.get("/services/"+s.h100.UID).want(200).mark("data-count", "snapshots"); got != "2/2" {
+		t.Errorf("the service's page counts %q", got)
+	}
 	if rows := a.all("data-snapshot"); len(rows) != 3 || attr(rows[0], "data-snapshot") != x.UID {
 		t.Errorf("%d rows, newest first", len(rows))
 	}

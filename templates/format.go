@@ -98,11 +98,11 @@ func zoneName(t time.Time) string {
 func Ago(t, now time.Time) portal.Text {
 	d := now.Sub(t)
 	switch {
-	case d >= 72*time.Hour:
+	case d >= 48*time.Hour:
 		return portal.Count(int(d/(24*time.Hour)), "%d day ago", "%d days ago")
 	case d >= time.Minute:
 		return portal.Say("%s ago", Duration(d))
-	case d <= -72*time.Hour:
+	case d <= -48*time.Hour:
 		return portal.Count(int(-d/(24*time.Hour)), "in %d day", "in %d days")
 	case d <= -time.Minute:
 		return portal.Say("in %s", Duration(-d))

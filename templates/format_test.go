@@ -87,7 +87,7 @@ func TestRunAt(t *testing.T) {
 func TestAgo(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 20, 2, 4, 0, 0, time.UTC)
-	for d, want := range map[time.Duration]string{-30 * time.Second: "just now", -5 * time.Minute: "5 min ago", 11 * time.Hour: "in 11 h"} {
+	for d, want := range map[time.Duration]string{-30 * time.Second: "just now", -5 * time.Minute: "5 min ago", 11 * time.Hour: "in 11 h", -47 * time.Hour: "47 h ago", -71 * time.Hour: "2 days ago"} {
 		if got := Ago(now.Add(d), now).String(); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)
 		}

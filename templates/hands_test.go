@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -72,6 +73,47 @@ func TestSpeech(t *testing.T) {
 	if diff := cmp.Diff(want, said); diff != "" {
 		t.Errorf("read aloud: %s", diff)
 	}
+}
+
+// TestFocusStays holds that whoever goes by keyboard stays where they are when a piece of the page is exchanged, also on
+// what has no id, and near it where it has gone or can't be pressed any more.
+func TestFocusStays(t *testing.T) {
+	t.Parallel()
+	view, run := backupsPage(), runningBackup()
+	view.Running = []Running{run}
+	s := newStage(t, view)
+	tab := newTab(t, theBrowser(t), time.Minute)
+	if err := chromedp.Do(tab, chromedp.Navigate(s.URL+view.Service.path("/backups"))); err != nil {
+		t.Fatal(err)
+	}
+	holds := func(what, expression string) {
+		t.Helper()
+		limited, cancel := context.WithTimeout(tab, 20*time.Second)
+		defer cancel()
+		if _, err := chromedp.Run(limited, chromedp.Poll[bool](expression)); err != nil {
+			had, _ := chromedp.Run(tab, chromedp.Evaluate[string](`document.activeElement.outerHTML.slice(0, 200)`))
+			t.Errorf("%s: %v; the focus is on %s", what, err, had)
+		}
+	}
+	focus := func(selector string) { holds("focus", `(document.querySelector("`+selector+`").focus(), true)`) }
+	progress := func(percent int) {
+		run.Percent, run.Version = percent, run.Version+1
+		s.send(t, Fragment{EventRunning, rightNow(view.Service, []Running{run}, Idle{})})
+	}
+	focus(".run-head a")
+	progress(70)
+	holds("a link without an id", `document.querySelector(".run progress").value === 70 && document.activeElement.matches(".run-head a")`)
+	focus(".copy:nth-child(2) .copy-log")
+	s.send(t, Fragment{EventList, copies(view.Service, view.List)})
+	view.List.Rows = append([]BackupRow{goodRow(0)}, view.List.Rows...)
+	s.send(t, Fragment{EventList, copies(view.Service, view.List)})
+	holds("a link in the list", `document.querySelectorAll(".copy").length === 4 && document.activeElement.matches(".copy .copy-log")`)
+	focus("#backup-now")
+	s.send(t, Fragment{EventBackupNow, backupButton(BackupNow{Act: Denied("A backup of this machine is running already.")})})
+	holds("a button that is disabled", `document.querySelector("#backup-now").disabled && document.activeElement.id === "backups"`)
+	focus(".run-cancel button")
+	s.send(t, Fragment{EventRunning, rightNow(view.Service, nil, idleBackups())})
+	holds("a button that has gone", `!document.querySelector(".run") && document.activeElement.matches(".now")`)
 }
 
 // posts is a portal of a few pages that notes what is sent to it.

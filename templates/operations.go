@@ -90,6 +90,15 @@ type LogLine struct {
 	Tone Tone
 }
 
+// shownState is the state that people see: a restore whose safety copy is being made waits for that, and is under way
+// all the same.
+func (o OperationView) shownState() string {
+	if o.State == "queued" && o.Progress != nil && o.Progress.State == "running" {
+		return "running"
+	}
+	return o.State
+}
+
 func operationHref(h ServiceHead, r OperationRow) string {
 	if r.Href != "" {
 		return r.Href

@@ -168,7 +168,7 @@ function live(page) {
     last.set(element, html);
     const open = [...element.querySelectorAll("details[data-keep][open]")].map((part) => part.id);
     const written = drafts(element);
-    const focused = element.contains(document.activeElement) ? document.activeElement.id : "";
+    const back = element.contains(document.activeElement) ? wayBack(element, document.activeElement) : null;
     htmx.swap(element, html, { swapStyle: "innerHTML", swapDelay: 0, settleDelay: 0 });
     for (const id of open) {
       const part = id && document.getElementById(id);
@@ -178,8 +178,24 @@ function live(page) {
       const field = document.getElementById(id);
       if (field) field.value = value;
     }
-    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    back?.();
     after();
+  }
+
+  // wayBack finds what had the focus in the fresh content: by its id, else what leads to the same. Where it is gone or
+  // disabled the focus stays near, so that the next Tab goes on from here and not from the top of the page.
+  function wayBack(element, had) {
+    const same = () => [...element.querySelectorAll(had.localName)].filter((e) => e.getAttribute("href") === had.getAttribute("href") && e.textContent === had.textContent);
+    const place = had.id ? -1 : same().indexOf(had);
+    return () => {
+      const now = had.id ? document.getElementById(had.id) : same()[place];
+      for (const at of [now, element, element.closest("section, article"), document.querySelector("main")]) {
+        if (!at || at.disabled) continue;
+        if (at !== now) at.tabIndex = -1;
+        at.focus({ preventScroll: true });
+        if (document.activeElement === at) return;
+      }
+    };
   }
 
   function exchange() {
