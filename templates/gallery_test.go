@@ -585,7 +585,7 @@ func adminGallery() []picture {
 	held := failedOperation()
 	held.State = "held"
 	add("admin-operation-held", AdminOperationPage{Frame: staffFrame(held.Title, AreaAdminOperations), Operation: held, Service: h,
-		Kept: []string{"boot: order=scsi0", "cores: 2", "net0: virtio=BC:24:11:03:1D:44,bridge=vmbr0,tag=7,rate=50,firewall=1", "firewall: {", `  "rules": []`, "}"},
+		Kept:    []string{"boot: order=scsi0", "cores: 2", "net0: virtio=BC:24:11:03:1D:44,bridge=vmbr0,tag=7,rate=50,firewall=1", "firewall: {", `  "rules": []`, "}"},
 		Actions: OperationActions{Retry: Allowed(), Skip: Allowed(), Cancel: Allowed(), Release: Allowed(), Wrong: "Say why, in a few words."}})
 	server := ServerRow{UID: "01k8pve1", Name: "pve1", Version: "9.2.1", Nodes: 1, Services: 214, Status: Badge{Text: "Reachable", Tone: ToneGood}, Seen: on(5 * time.Second), Storages: []StorageRow{
 		{Name: portal.Verbatim("local"), Type: "directory", Used: OfBytes(412<<30, 1843<<30), Percent: 22, Tone: ToneGood},
