@@ -395,9 +395,13 @@ func (w *world) config() pve.GuestConfig {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	config, err := c.GuestConfig(context.Background(), w.machine().Node, w.service.VMID)
-	if err != nil {
-		w.t.Fatal(err)
+	for tries := 0; ; tries++ { // a fault that waits for some call may strike this one
+		config, err := c.GuestConfig(context.Background(), w.machine().Node, w.service.VMID)
+		if err == nil {
+			return config
+		}
+		if tries == 5 {
+			w.t.Fatal(err)
+		}
 	}
-	return config
 }

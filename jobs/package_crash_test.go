@@ -16,7 +16,7 @@ import (
 func packageScenarios() []scenario {
 	var all []scenario
 	for _, off := range []bool{false, true} {
-		sc := scenario{name: "package", quota: 1, policy: overlap, faults: 5, do: changePackage, arrange: func(w *world) {
+		sc := scenario{name: "package", quota: 1, policy: overlap, faults: 3, do: changePackage, arrange: func(w *world) {
 			large := portal.NewProduct("vps-l")
 			large.Quota, large.Storage, large.Policy = 1, "local", overlap
 			large.Spec = portal.Spec{Cores: 2, System: portal.Drive{SizeGiB: 2, ReadMB: 100}, Data: portal.Drive{Device: "scsi1", Storage: "local", SizeGiB: 1}}
@@ -130,7 +130,7 @@ func (g *guarded) looked(path string, form url.Values) {
 // reinstallScenario installs a machine anew.
 func reinstallScenario() scenario {
 	o := withTemplate(worldOptions{})
-	return scenario{name: "reinstall", quota: 1, policy: overlap, faults: 29, points: 4, world: o.World, product: o.Product,
+	return scenario{name: "reinstall", quota: 1, policy: overlap, faults: 15, points: 4, world: o.World, product: o.Product,
 		again: func(w *world) { w.before = w.machine() },
 		do:    func(w *world) { w.press(requestDebian()) },
 		end: func(w *world) error {

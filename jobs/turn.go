@@ -434,6 +434,7 @@ func (t *turn) giveUp() error {
 
 // end writes the final state with all that belongs to it, in one transaction.
 func (t *turn) end(state portal.State, text portal.Text, staff string, slot portal.SlotStatus) error {
+	t.lookAtLock()
 	t.op.State, t.op.Reason, t.op.StaffReason = state, text, staff
 	t.op.EndedAt, t.op.DumpPlace, t.op.DeletePlace, t.op.WaitsFor = t.now, "", "", ""
 	t.changes.SlotState = string(slot)
@@ -470,6 +471,14 @@ func (t *turn) end(state portal.State, text portal.Text, staff string, slot port
 		}
 	}
 	return t.save("end")
+}
+
+// lookAtLock looks whether the lock that was last seen is still there, at the end of work that may have set it: else the
+// page would call a machine locked that no longer is. Where that can't be seen, the next Sync says how it is.
+func (t *turn) lookAtLock() {
+	if t.op.Kind.Exclusive() && t.op.Node != "" && !t.op.StartedAt.IsZero() && (t.sit.Service.Lock != "" || t.e.db.IsWatched(t.op.ServiceID)) {
+		_, _ = t.status()
+	}
 }
 
 // closeRunningRow ends the row of a copy that was being made and of which nothing came.

@@ -178,7 +178,7 @@ func (d *browserDemo) watchBackup(t *testing.T) {
 	p.until("the counter", fmt.Sprintf(`document.querySelector("[data-count=backups]").textContent === "%d/%d" && !document.querySelector(".counter-running")`, used+1, quota))
 	// The row comes where the card was.
 	if shift := eval[float64](p, `seen.shift`); shift >= 0.01 {
-		t.Errorf("things jumped by %.4f: %s", shift, strings.Join(eval[[]string](p, `seen.shifts`), "\n"))
+		t.Errorf("things jumped by %.4f: %s\n%s", shift, strings.Join(eval[[]string](p, `seen.shifts`), "\n"), p.state())
 	}
 	said := eval[[]string](p, `seen.said.filter(text => text.includes("percent"))`)
 	if len(said) != 3 {

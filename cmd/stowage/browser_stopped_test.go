@@ -124,7 +124,7 @@ func (d *browserDemo) machineWithoutScripts(t *testing.T) {
 	p.follow("#rollback-" + uid)
 	p.follow(".confirm-actions .btn-danger")
 	p.open(d.path(demoIdleLinus, "operations"))
-	d.leaps2(p, "the rollback", `[data-kind=rollback][data-state=succeeded]`)
+	d.leaps2(p, "the rollback", `.operation:first-child[data-kind=rollback][data-state=succeeded]`)
 
 	p.open(d.path(demoIdleLinus))
 	p.follow("#power-reboot")

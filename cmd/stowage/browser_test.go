@@ -208,7 +208,7 @@ new PerformanceObserver(list => {
 	for (const e of list.getEntries()) {
 		if (e.hadRecentInput) continue;
 		seen.shift += e.value;
-		seen.shifts.push(e.value.toFixed(4) + " at " + Math.round(e.startTime) + ": " + e.sources.map(s => (s.node?.outerHTML || s.node?.textContent || "?").slice(0, 90)).join(" | "));
+		seen.shifts.push(e.value.toFixed(4) + " at " + Math.round(e.startTime) + ": " + e.sources.map(s => [s.previousRect, s.currentRect].map(r => [r.x, r.y, r.width, r.height].map(Math.round).join(" ")).join(" > ") + " " + (s.node?.outerHTML || s.node?.textContent || "?").slice(0, 90)).join(" | "));
 	}
 }).observe({type: "layout-shift", buffered: true});
 document.addEventListener("DOMContentLoaded", () => {
