@@ -37,7 +37,7 @@ build: tools $(ASSETS) ## bin/stowage
 	$(GO) build -ldflags "$(LDFLAGS)" -o bin/stowage ./cmd/stowage
 
 bench: tools $(ASSETS) ## how far the portal carries, as a table (LIMITS=night,pages … for some of it; README=README.md keeps the table there)
-	@cd cmd/stowage && $(GO) test -count=1 -timeout 30m -run '^TestLimits$$' -limits=$(LIMITS) $(if $(README),-limits-readme=$(abspath $(README)))
+	@cd cmd/stowage && $(GO) test -count=1 -timeout 45m -run '^TestLimits$$' -limits=$(LIMITS) $(if $(README),-limits-readme=$(abspath $(README)))
 
 benchmarks: $(ASSETS) ## Go benchmarks of single functions, as a table
 	@$(GO) test -run '^$$' -bench . -benchmem ./... | awk ' \

@@ -72,7 +72,7 @@ func planOnce(t *testing.T, e *estate, slots int) (took, used time.Duration) {
 	ctx := context.Background()
 	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent)) // as in the portal itself
 	for night := range 2 {
-		due := e.now.AddDate(0, 0, 1+night).Truncate(time.Minute) // today's slots are done
+		due := e.now.AddDate(0, 0, 2+night).Truncate(time.Minute) // today's slots are done, and in some zone today is tomorrow
 		e.write(t, `UPDATE schedules SET next_due_at = NULL`,
 			`UPDATE operations SET state = 'succeeded', ended_at = run_after WHERE state = 'queued'`,
 			`UPDATE slots SET state = 'done', ended_at = due_at WHERE state = 'due'`,
