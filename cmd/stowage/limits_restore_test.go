@@ -45,7 +45,7 @@ func measureRestore(t *testing.T, l *limits) {
 		l.row(fmt.Sprintf("A restore of %s: what it takes beyond Proxmox's tasks and the machine's boot", c.what), "≤ 3 s",
 			fmt.Sprintf("median %.1f s, at most %.1f s of %d; of %s in all that is %.1f %%, at most %.1f %%; %.0f requests to Proxmox, whose answers take no time here",
 				quantile(own, .5).Seconds(), most.Seconds(), len(all), minutes(quantile(total, .5)), 100*share, 100*worst, float64(calls)/float64(len(all))),
-			most <= 3*time.Second, "how soon the end of each task is seen: within a second, of one that takes minutes within two")
+			most <= 3*time.Second, "how soon the end of each task is seen: within a second")
 	}
 }
 
