@@ -179,6 +179,9 @@ var features = []feature{
 	{func(m string) portal.Text {
 		return portal.Say("Customers can't reinstall their machine: missing %s.", m)
 	}, []pve.Action{pve.ImportDisk, pve.TakeSnapshot, pve.Power, pve.SetCPU, pve.SetMemory, pve.SetNetwork, pve.SetOptions, pve.SetCloudInit}},
+	{func(m string) portal.Text {
+		return portal.Say("Customers can't reinstall from scratch after a restore that failed: missing %s.", m)
+	}, []pve.Action{pve.MakeCloudInit}},
 }
 
 // featureFindings gives a line for each thing that customers can't do because the token lacks a privilege for it. What is

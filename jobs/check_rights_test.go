@@ -372,11 +372,12 @@ func TestCheckFeatures(t *testing.T) {
 		change    = "A changed package can't be applied, nor put right after a restore or a rollback"
 		password  = "Customers can't reset their machine's password"
 		reinstall = "Customers can't reinstall their machine"
+		scratch   = "Customers can't reinstall from scratch after a restore that failed"
 	)
 	cannot := map[string][]string{
 		"VM.PowerMgmt": {power, rollback, restore, reinstall}, "VM.Snapshot": {snapshot, reinstall}, "VM.Snapshot.Rollback": nil, // VM.Snapshot does as well
 		"VM.Config.CPU": {change, reinstall}, "VM.Config.Memory": {change, reinstall}, "VM.Config.Disk": {restore, change, reinstall},
-		"VM.Config.Network": {change, reinstall}, "VM.Config.Cloudinit": {password, reinstall}, "VM.Config.Options": {change, reinstall},
+		"VM.Config.Network": {change, reinstall}, "VM.Config.Cloudinit": {password, reinstall, scratch}, "VM.Config.CDROM": {scratch}, "VM.Config.Options": {change, reinstall},
 		"VM.Clone": {reinstall}, "SDN.Use": {restore, change, reinstall}, agentPrivilege: {password},
 	}
 	for _, gone := range narrow[len(narrowed):] {

@@ -20,7 +20,8 @@ import (
 // VM.Config.HWType, without which neither smbios1 nor scsihw can be set, is a right that the portal doesn't ask for. Where
 // the token lacks it, the disks hang on virtio, and the service remembers that its cards alone tell its machine.
 
-// later ones: what Reapply brings back, or what must not hold while the machine isn't whole.
+// notPutBack are lines of the kept config that aren't sent, or left to later steps: what Reapply brings back, and what must
+// not hold while the machine isn't whole.
 var notPutBack = []string{"digest", "lock", "meta", "parent", "snapstate", "pending", "template", "vmstate", "cipassword", "boot", "bootdisk", "onboot", "autostart", "bios"}
 
 // scratchPreflight looks at what stands in the machine's place before a system is installed there.
@@ -130,7 +131,7 @@ func (t *turn) stumpPreflight() error {
 	actions := []pve.Action{pve.Power, pve.ImportDisk, pve.SetCPU, pve.SetMemory, pve.SetDisks, pve.SetNetwork, pve.SetOptions}
 	w.Way, w.User = "", ""
 	if cloudInitDrive(kept) {
-		actions = append(actions, pve.SetCloudInit)
+		actions = append(actions, pve.SetCloudInit, pve.MakeCloudInit)
 		w.Way, w.User = portal.WayCloudInit, administrator(kept)
 	}
 	if ok, err := t.mayDo(scene, actions...); !ok {

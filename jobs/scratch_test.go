@@ -40,7 +40,7 @@ func inPieces(t testing.TB, o worldOptions, rights ...string) (w *world, held po
 	return w, held, before
 }
 
-// fromScratch is the world of those tests: what withTemplate has, without snapshots, and a line that is only root's.
+// fromScratch is the world of those tests: what withTemplate has, without snapshots, and lines that are only root's.
 func fromScratch(release string) worldOptions {
 	o := withTemplate(worldOptions{Release: release})
 	world := o.World
@@ -51,7 +51,7 @@ func fromScratch(release string) worldOptions {
 		g.Disks[1].Options = "iops_wr=300"
 		g.Config["description"], g.Config["onboot"], g.Config["ostype"] = "Ada's\nfirst", "1", "l26"
 		g.Config["ipconfig0"] = "ip=192.0.2.50/24,gw=192.0.2.1"
-		g.Config["args"] = "-device something"
+		g.Config["args"], g.Config["affinity"], g.Config["startup"] = "-device something", "0-1", "order=2" // root's, and a right on the whole
 	}
 	return o
 }
@@ -89,7 +89,7 @@ func TestFromScratch(t *testing.T) {
 			}
 			w.wantScratched(before, c.hw != "")
 			w.nowhere(password)
-			if w.told("mail", portal.TopicMachineReady) != 1 || w.told("staff", "machine.differs") != 1 { // args is root's
+			if w.told("mail", portal.TopicMachineReady) != 1 || w.told("staff", "machine.differs") != 1 { // args and affinity are root's
 				t.Errorf("%d mails, %d words to staff", w.told("mail", portal.TopicMachineReady), w.told("staff", "machine.differs"))
 			}
 			w.must(w.db.ReadConfigAgain(t.Context(), w.service.ID))

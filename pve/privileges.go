@@ -7,24 +7,25 @@ type Action string
 
 // The actions, with the calls that they stand for.
 const (
-	See          Action = "see"           // GuestStatus, GuestConfig, Pending, Snapshots, CanSnapshot, Firewall…
-	BackUp       Action = "back up"       // Vzdump, and what Archives lists and changes
-	RestoreOver  Action = "restore over"  // Restore with Over, ArchivedConfig
-	RestoreNew   Action = "restore new"   // Restore to a free number
-	Power        Action = "power"         // Start, Shutdown, Stop, Reboot, Reset
-	TakeSnapshot Action = "take snapshot" // CreateSnapshot, DeleteSnapshot, SetSnapshotDescription
-	RollBack     Action = "roll back"     // Rollback
-	SetCPU       Action = "set cpu"       // SetConfig of cores, sockets …
-	SetMemory    Action = "set memory"    // SetConfig of memory, balloon
-	SetDisks     Action = "set disks"     // SetConfig and StartSetConfig of drives, DetachDisk, DestroyUnused, Resize
-	SetNetwork   Action = "set network"   // SetConfig of net0 …
-	SetOptions   Action = "set options"   // SetConfig of name, description, tags, onboot, protection …
-	SetCloudInit Action = "set cloudinit" // SetConfig of what CloudInit has, RegenerateCloudInit
-	CopyMachine  Action = "clone"         // Clone
-	ImportDisk   Action = "import disk"   // StartSetConfig of a drive with ImportDisk.Value
-	DestroyAll   Action = "destroy"       // Destroy
-	AskAgent     Action = "ask agent"     // AgentPing, AgentInterfaces
-	UseAgent     Action = "use agent"     // SetUserPassword
+	See           Action = "see"            // GuestStatus, GuestConfig, Pending, Snapshots, CanSnapshot, Firewall…
+	BackUp        Action = "back up"        // Vzdump, and what Archives lists and changes
+	RestoreOver   Action = "restore over"   // Restore with Over, ArchivedConfig
+	RestoreNew    Action = "restore new"    // Restore to a free number
+	Power         Action = "power"          // Start, Shutdown, Stop, Reboot, Reset
+	TakeSnapshot  Action = "take snapshot"  // CreateSnapshot, DeleteSnapshot, SetSnapshotDescription
+	RollBack      Action = "roll back"      // Rollback
+	SetCPU        Action = "set cpu"        // SetConfig of cores, sockets …
+	SetMemory     Action = "set memory"     // SetConfig of memory, balloon
+	SetDisks      Action = "set disks"      // SetConfig and StartSetConfig of drives, DetachDisk, DestroyUnused, Resize
+	SetNetwork    Action = "set network"    // SetConfig of net0 …
+	SetOptions    Action = "set options"    // SetConfig of name, description, tags, onboot, protection …
+	SetCloudInit  Action = "set cloudinit"  // SetConfig of what CloudInit has, RegenerateCloudInit
+	MakeCloudInit Action = "make cloudinit" // StartSetConfig of a cloud-init drive, new or left over
+	CopyMachine   Action = "clone"          // Clone
+	ImportDisk    Action = "import disk"    // StartSetConfig of a drive with ImportDisk.Value
+	DestroyAll    Action = "destroy"        // Destroy
+	AskAgent      Action = "ask agent"      // AgentPing, AgentInterfaces
+	UseAgent      Action = "use agent"      // SetUserPassword
 )
 
 // Scene is what an action is about.
@@ -112,7 +113,11 @@ func Demands(a Action, major int, on Scene) []Demand {
 	case SetOptions:
 		want(machine, "VM.Config.Options")
 	case SetCloudInit:
-		want(machine, "VM.Config.Cloudinit") // the drive itself wants no other; VM.Config.Network would do for the options alone
+		want(machine, "VM.Config.Cloudinit") // VM.Config.Network would do for the options alone
+	case MakeCloudInit: // qemu-server, PVE/API2/Qemu.pm: both, unlike the options
+		want(machine, "VM.Config.Cloudinit")
+		want(machine, "VM.Config.CDROM")
+		space()
 	case CopyMachine:
 		want(machine, "VM.Clone")
 		if on.Pool != "" {

@@ -209,14 +209,14 @@ var linePrivileges = map[string]string{}
 
 func init() {
 	for privilege, names := range map[string]string{
-		"VM.Config.CPU":                         "affinity cores cpu cpulimit cpuunits numa smp sockets vcpus",
+		"VM.Config.CPU":                         "cores cpu cpulimit cpuunits numa smp sockets vcpus",
 		"VM.Config.Disk":                        "boot bootdisk vmstatestorage ide sata scsi virtio efidisk tpmstate unused",
-		"VM.Config.HWType":                      "acpi arch audio bios hotplug kvm machine rng scsihw smbios1 spice_enhancements tablet tdf vga vmgenid watchdog serial",
-		"VM.Config.Memory":                      "allow-ksm balloon hugepages keephugepages memory shares",
+		"VM.Config.HWType":                      "acpi audio hotplug kvm machine rng scsihw smbios1 tablet vga watchdog serial",
+		"VM.Config.Memory":                      "allow-ksm balloon memory shares",
 		"VM.Config.Network":                     "net",
-		"VM.Config.Options":                     "agent autostart description freeze keyboard localtime migrate_downtime migrate_speed name onboot ostype protection reboot startdate startup tags template",
+		"VM.Config.Options":                     "agent autostart bios description keyboard localtime migrate_downtime migrate_speed name onboot ostype protection reboot startdate startup tags tdf template",
 		"VM.Config.Cloudinit|VM.Config.Network": "cicustom cipassword citype ciuser ciupgrade nameserver searchdomain sshkeys ipconfig",
-		"VM.PowerMgmt":                          "vmstate",
+		"VM.PowerMgmt":                          "vmstate freeze",
 	} {
 		for _, name := range strings.Fields(names) {
 			linePrivileges[name] = privilege
@@ -242,8 +242,15 @@ func (s *Sim) mayChange(who identity, vmid int, ch *change) *answer {
 			return &a
 		case diskKey.MatchString(key) && isMedium(value):
 			privilege = "VM.Config.CDROM"
-		case diskKey.MatchString(key) && isCloudinit(value):
-			privilege = "VM.Config.Cloudinit|VM.Config.CDROM"
+		case diskKey.MatchString(key) && isCloudinit(value): // wants both
+			if a := s.demand(who, fmt.Sprintf("/vms/%d", vmid), "VM.Config.Cloudinit"); a != nil {
+				return a
+			}
+			privilege = "VM.Config.CDROM"
+		case key == "startup":
+			if a := s.demand(who, "/", "Sys.Modify"); a != nil {
+				return a
+			}
 		}
 		return s.demand(who, fmt.Sprintf("/vms/%d", vmid), strings.Split(privilege, "|")...)
 	}

@@ -21,7 +21,7 @@ const (
 var PortalPrivileges = []string{
 	"VM.Audit", "VM.Backup", "Datastore.Audit", "Datastore.AllocateSpace", "Sys.Audit",
 	"VM.PowerMgmt", "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Disk", "VM.Config.Network",
-	"VM.Config.Cloudinit", "VM.Config.Options", "VM.Clone", "SDN.Use",
+	"VM.Config.Cloudinit", "VM.Config.CDROM", "VM.Config.Options", "VM.Clone", "SDN.Use",
 }
 
 // AgentPrivileges gives what asking a guest agent, and setting a password by it, needs (differences 8.4-9.2: A2).
