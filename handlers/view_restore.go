@@ -136,6 +136,7 @@ func (v *shown) restoreOperation(o store.OperationView, view *templates.Operatio
 	case o.State == portal.StateHeld && o.Work.Broken:
 		view.HideRetry, view.Retry = false, v.may(portal.ResumeRestore(o.Operation, ""))
 		if saved && safety.ID != o.BackupID {
+			back.Primary = true
 			view.Ways = append(view.Ways, back)
 		}
 		view.Ways = append(view.Ways, templates.WayOut{Label: "Restore another backup", Href: v.path("backups") + "#list"})

@@ -54,11 +54,7 @@ func scenarios() []scenario {
 	var all []scenario
 	for _, p := range []portal.Policy{overlap, after} {
 		for _, n := range []struct{ copies, quota int }{{0, 1}, {1, 1}, {2, 2}, {3, 3}, {4, 2}} {
-			sc := scenario{name: fmt.Sprintf("%s-%d-of-%d", p.Eviction, n.copies, n.quota), copies: n.copies, quota: n.quota, policy: p, faults: 2, end: oneNewCopy}
-			if n.copies == 2 { // the plain case of each policy
-				sc.faults = 1
-			}
-			all = append(all, sc)
+			all = append(all, scenario{name: fmt.Sprintf("%s-%d-of-%d", p.Eviction, n.copies, n.quota), copies: n.copies, quota: n.quota, policy: p, end: oneNewCopy})
 		}
 	}
 	all = append(all, snapshotScenarios()...)
@@ -67,10 +63,10 @@ func scenarios() []scenario {
 	return append(all,
 		// A dump that outlasts the settle window: only its task tells that it was begun.
 		scenario{name: "slow", copies: 1, quota: 2, policy: overlap, speed: 0.008, faults: 3, points: 2, end: oneNewCopy},
-		scenario{name: "manual-replace", copies: 2, quota: 2, policy: overlap, faults: 2, do: func(w *world) {
+		scenario{name: "manual-replace", copies: 2, quota: 2, policy: overlap, do: func(w *world) {
 			w.press(portal.ManualBackup("client:test", "by hand", w.oldest().UID))
 		}, end: oneNewCopy},
-		scenario{name: "delete", copies: 2, quota: 3, policy: overlap, faults: 1, do: func(w *world) {
+		scenario{name: "delete", copies: 2, quota: 3, policy: overlap, do: func(w *world) {
 			w.press(portal.RemoveBackup("client:test", w.oldest().UID))
 		}, end: func(w *world) error {
 			if got := len(w.complete()); got != 1 {
@@ -78,7 +74,7 @@ func scenarios() []scenario {
 			}
 			return nil
 		}},
-		scenario{name: "protect", copies: 1, quota: 3, policy: overlap, faults: 1, do: func(w *world) {
+		scenario{name: "protect", copies: 1, quota: 3, policy: overlap, do: func(w *world) {
 			w.press(portal.ProtectBackup("client:test", w.oldest().UID, true))
 		}, end: func(w *world) error {
 			if a := w.sim.Mounted(); len(a) != 1 || !a[0].Protected || !w.complete()[0].Protected {

@@ -90,7 +90,7 @@ func snapshotScenarios() []scenario {
 		return nil
 	}
 	return []scenario{
-		{name: "snapshot", quota: 1, policy: overlap, faults: 3, product: withSnapshots, do: func(w *world) {
+		{name: "snapshot", quota: 1, policy: overlap, product: withSnapshots, do: func(w *world) {
 			w.press(portal.RequestSnapshot("client:test", "before", true))
 		}, end: func(w *world) error {
 			rows := there(w)
@@ -102,7 +102,7 @@ func snapshotScenarios() []scenario {
 			}
 			return nil
 		}},
-		{name: "expiry", quota: 1, policy: overlap, faults: 3, product: withSnapshots, arrange: func(w *world) {
+		{name: "expiry", quota: 1, policy: overlap, product: withSnapshots, arrange: func(w *world) {
 			keep(take(false))(w)
 			w.write(`UPDATE snapshots SET expires_at = ?`, time.Date(2026, 11, 21, 2, 0, 20, 0, time.UTC).Unix())
 		}, again: again(false), do: func(*world) {}, waits: func(w *world) bool { return len(there(w)) > 0 }, end: func(w *world) error {
@@ -111,8 +111,8 @@ func snapshotScenarios() []scenario {
 			}
 			return nil
 		}},
-		{name: "rollback", quota: 1, policy: overlap, faults: 3, product: withSnapshots, arrange: keep(take(false)), again: again(false), do: back, end: rolledBack},
-		{name: "rollback-memory", quota: 1, policy: overlap, faults: 3, product: withSnapshots, arrange: keep(take(true)), again: again(true), do: back, end: rolledBack},
+		{name: "rollback", quota: 1, policy: overlap, product: withSnapshots, arrange: keep(take(false)), again: again(false), do: back, end: rolledBack},
+		{name: "rollback-memory", quota: 1, policy: overlap, product: withSnapshots, arrange: keep(take(true)), again: again(true), do: back, end: rolledBack},
 	}
 }
 

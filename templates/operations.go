@@ -1,6 +1,10 @@
 package templates
 
-import "stowage/portal"
+import (
+	"slices"
+
+	"stowage/portal"
+)
 
 // OperationRow is one operation in a list.
 type OperationRow struct {
@@ -228,4 +232,9 @@ func logClass(t Tone) string {
 		return "log-warn"
 	}
 	return ""
+}
+
+// retryLeads tells whether to try again is the way that most will want: where the page knows a better one, that leads.
+func (o OperationView) retryLeads() bool {
+	return !slices.ContainsFunc(o.Ways, func(w WayOut) bool { return w.Primary })
 }
