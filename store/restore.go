@@ -59,23 +59,29 @@ func (t *tx) cancelBefore(restore portal.Operation, actor string) error {
 	return err
 }
 
+// stopped gives an operation of a client's service with the service's situation. clientID 0 means staff, who need no
+// service's uid.
+func (t *tx) stopped(clientID int64, serviceUID, uid string) (op portal.Operation, s portal.Situation, err error) {
+	where, args := `WHERE o.uid = $1`, []any{uid}
+	if clientID != 0 {
+		where, args = `JOIN services s ON s.id = o.service_id WHERE o.uid = $1 AND s.client_id = $2 AND s.uid = $3 AND s.state <> 'terminated'`, []any{uid, clientID, serviceUID}
+	}
+	if op, err = operation(t.ctx, t, where, args...); err != nil {
+		return op, s, err
+	}
+	svc, err := service(t.ctx, t, op.ServiceID)
+	if err != nil {
+		return op, s, err
+	}
+	s, err = loadSituation(t.ctx, t, svc, t.now)
+	return op, s, err
+}
+
 // ResumeRestore lets a restore that has stopped go on where it stands, or (backupUID is not "") with another copy.
 // clientID 0 means staff.
 func (db *DB) ResumeRestore(ctx context.Context, clientID int64, serviceUID, uid, backupUID, actor string) (op portal.Operation, err error) {
 	err = db.update(ctx, "resume restore", func(t *tx) error {
-		where, args := `WHERE o.uid = $1`, []any{uid}
-		if clientID != 0 {
-			where, args = `JOIN services s ON s.id = o.service_id WHERE o.uid = $1 AND s.client_id = $2 AND s.uid = $3 AND s.state <> 'terminated'`, []any{uid, clientID, serviceUID}
-		}
-		held, err := operation(ctx, t, where, args...)
-		if err != nil {
-			return err
-		}
-		svc, err := service(ctx, t, held.ServiceID)
-		if err != nil {
-			return err
-		}
-		situation, err := loadSituation(ctx, t, svc, t.now)
+		held, situation, err := t.stopped(clientID, serviceUID, uid)
 		if err != nil {
 			return err
 		}
@@ -109,19 +115,7 @@ func goesOn(held, op portal.Operation) portal.Text {
 // nobody's at no time: both in one transaction. request is asked what takes over. clientID 0 means staff.
 func (db *DB) Instead(ctx context.Context, clientID int64, serviceUID, uid, actor string, request func(held portal.Operation) portal.Request) (op portal.Operation, err error) {
 	err = db.update(ctx, "instead", func(t *tx) error {
-		where, args := `WHERE o.uid = $1`, []any{uid}
-		if clientID != 0 {
-			where, args = `JOIN services s ON s.id = o.service_id WHERE o.uid = $1 AND s.client_id = $2 AND s.uid = $3 AND s.state <> 'terminated'`, []any{uid, clientID, serviceUID}
-		}
-		held, err := operation(ctx, t, where, args...)
-		if err != nil {
-			return err
-		}
-		svc, err := service(ctx, t, held.ServiceID)
-		if err != nil {
-			return err
-		}
-		situation, err := loadSituation(ctx, t, svc, t.now)
+		held, situation, err := t.stopped(clientID, serviceUID, uid)
 		if err != nil {
 			return err
 		}
